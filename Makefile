@@ -1,0 +1,32 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+SEEDS  ?= 10000
+SEED   ?= 1
+
+.PHONY: demo test lint simulate clean
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<(3,14) else "Python 3.11-3.13 is needed, this is %d.%d: run make PYTHON=python3.12 ..." % v)'
+	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/ready  ## a whole desk with simulated venue and generated flow
+	@$(BIN)/oms demo $(ARGS)
+
+lint: $(VENV)/ready
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+test: lint  ## everything that must hold
+	@$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+
+simulate: $(VENV)/ready  ## the desk in a hostile world: SEEDS runs from SEED on; one alone tells its history
+	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --seed $(SEED)
+
+clean:
+	rm -rf $(VENV)

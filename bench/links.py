@@ -1,0 +1,138 @@
+"""The ways to get frames from one process to another that the ring benchmarks compare: one interface, four links.
+
+A link is made before the fork. `put` blocks while the link is full, `take` until there is a frame.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Protocol
+
+import faster_fifo
+
+from ipc.ring import create_ring, open_reader, open_writer
+from ipc.wait import Bell
+
+CAPACITY_BYTES = 16 << 20
+RECORD_BYTES = 192
+
+
+class Link(Protocol):
+    def writer(self) -> Callable[[bytes], object]: ...
+    def reader(self) -> Callable[[], list[bytes]]: ...
+    def finish(self) -> None:
+        """In the writer's process, before it ends: what was put is on its way."""
+
+    def close(self) -> None: ...
+
+
+class Ring(Link):
+    """Ours. `spin`: how often the reader looks before it sleeps."""
+
+    def __init__(self, spin: int = 0) -> None:
+        self.spin = spin
+        self.folder = tempfile.mkdtemp(prefix="oms-bench-", dir="/dev/shm")
+        Bell.create(f"{self.folder}/a.bell")
+        create_ring(f"{self.folder}/a.ring", CAPACITY_BYTES)
+
+    def writer(self) -> Callable[[bytes], object]:
+        writer = open_writer(f"{self.folder}/a.ring", Bell.attach(f"{self.folder}/a.bell"))
+
+        def put(frame: bytes) -> None:
+            if not writer.try_put(frame):
+                writer.put(frame, timeout_s=60)
+
+        return put
+
+    def reader(self) -> Callable[[], list[bytes]]:
+        reader = open_reader(f"{self.folder}/a.ring")
+        bell = Bell.attach(f"{self.folder}/a.bell", self.spin)
+
+        def take() -> list[bytes]:
+            reader.commit()  # what was taken the last time has been acted upon
+            while not (frames := reader.peek_many(1 << 20)):
+                bell.wait(reader.ready, 60)
+            return frames
+
+        return take
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder)
+
+
+class SpinningRing(Ring):
+    def __init__(self) -> None:
+        super().__init__(spin=200)
+
+
+class FasterFifo(Link):
+    def __init__(self) -> None:
+        self.queue = faster_fifo.Queue(CAPACITY_BYTES, loads=bytes, dumps=lambda frame: frame)
+
+    def writer(self) -> Callable[[bytes], object]:
+        return lambda frame: self.queue.put(frame, timeout=60)
+
+    def reader(self) -> Callable[[], list[bytes]]:
+        return lambda: self.queue.get_many(timeout=60)
+
+    def close(self) -> None:
+        """Its memory goes with the last process that has it."""
+
+
+class MultiprocessingQueue(Link):
+    def __init__(self) -> None:
+        self.queue: multiprocessing.Queue[bytes] = multiprocessing.Queue(maxsize=10_000)
+
+    def writer(self) -> Callable[[bytes], object]:
+        return self.queue.put
+
+    def reader(self) -> Callable[[], list[bytes]]:
+        return lambda: [self.queue.get()]
+
+    def finish(self) -> None:
+        self.queue.close()
+        self.queue.join_thread()  # it hands over on a thread of its own
+
+    def close(self) -> None:
+        self.queue.close()
+        self.queue.cancel_join_thread()
+
+
+class Pipe(Link):
+    def __init__(self) -> None:
+        self.receiving, self.sending = multiprocessing.Pipe(duplex=False)
+
+    def writer(self) -> Callable[[bytes], object]:
+        return self.sending.send_bytes
+
+    def reader(self) -> Callable[[], list[bytes]]:
+        return lambda: [self.receiving.recv_bytes()]
+
+    def close(self) -> None:
+        self.receiving.close()
+        self.sending.close()
+
+
+LINKS: dict[str, Callable[[], Link]] = {
+    "ring": Ring,
+    "faster-fifo": FasterFifo,
+    "multiprocessing.Queue": MultiprocessingQueue,
+    "pipe": Pipe,
+}
+
+
+def forked(act: Callable[[], None]) -> int:
+    """A child that does `act` and ends; its exit code says whether that went well."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        act()
+        code = 0
+    finally:
+        os._exit(code)

@@ -1,0 +1,66 @@
+"""Two processes hand one record of 192 bytes back and forth: the time of a round trip, two sleeps and wakes included.
+
+    python -m bench.ring_roundtrip [--orders 20000] [--runs 3] [--json]
+
+Every answer is checked. "ring, spinning" looks 200 times before it sleeps.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from bench.links import LINKS, RECORD_BYTES, Link, SpinningRing, forked
+from bench.measure import Finding, Options, WrongAnswer
+from bench.program import main
+
+ALL = {**LINKS, "ring, spinning": SpinningRing}
+
+
+def bench(options: Options) -> Finding:
+    """Every link in turn, several times over."""
+    trips = options.count(20_000, 200)
+    finding = Finding("roundtrip", "ring: there and back between two processes")
+    finding.config = {"trips": trips, "record": f"{RECORD_BYTES} bytes", "waits": "blocking"}
+    for _ in range(options.repeats()):
+        for name in ALL:
+            times = sorted(measure(name, trips))
+            finding.add(f"{name}, p50", "µs", times[len(times) // 2] / 1e3, "lower")
+            finding.add(f"{name}, p99", "µs", times[len(times) * 99 // 100] / 1e3, "lower")
+            finding.add_latencies(name, times)
+    finding.checked = ["each trip brought its own record back"]
+    return finding
+
+
+def echo(there: Link, back: Link, trips: int) -> None:
+    """The other side."""
+    take, put = there.reader(), back.writer()
+    for _ in range(trips):
+        put(take()[0])
+    back.finish()
+
+
+def measure(name: str, trips: int) -> list[int]:
+    """Round trips in ns; the first tenth warms up and does not count."""
+    there, back = ALL[name](), ALL[name]()
+    pid = forked(lambda: echo(there, back, trips))
+    put, take = there.writer(), back.reader()
+    padding = bytes(RECORD_BYTES - 8)
+    times = []
+    for number in range(trips):
+        record = number.to_bytes(8, "little") + padding
+        began = time.perf_counter_ns()
+        put(record)
+        answer = take()
+        times.append(time.perf_counter_ns() - began)
+        if answer != [record]:
+            raise WrongAnswer(f"{name}: trip {number} brought {answer!r}")
+    if os.waitpid(pid, 0)[1]:
+        raise WrongAnswer(f"the other side of {name} failed")
+    there.close()
+    back.close()
+    return times[trips // 10 :]
+
+
+if __name__ == "__main__":
+    main(bench, __doc__)

@@ -1,0 +1,80 @@
+"""One producer, one consumer, two processes: records of 192 bytes per second, by records per frame.
+
+    python -m bench.ring_throughput [--seconds 0.5] [--runs 3] [--json]
+
+The ring against faster-fifo, multiprocessing.Queue and a pipe in the same run. The consumer copies every frame out and
+checks its number and its length.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from bench.host import keep_memory
+from bench.links import LINKS, RECORD_BYTES, Link, forked
+from bench.measure import Finding, Options, WrongAnswer
+from bench.program import main
+
+RECORDS_PER_FRAME = (1, 16, 128, 1024)
+PEER = "faster-fifo"
+
+
+def bench(options: Options) -> Finding:
+    """Every link with every frame size, in turn, several times over."""
+    keep_memory()
+    seconds = options.duration(0.5, 0.01)
+    finding = Finding("ring", "ring: records through two processes")
+    finding.config = {"record": f"{RECORD_BYTES} bytes", "seconds": seconds}
+    for _ in range(options.repeats()):
+        for records in RECORDS_PER_FRAME:
+            rates = {name: measure(name, records, seconds) for name in LINKS}
+            for name, rate in rates.items():
+                finding.add(f"{name}, {records} a frame", "records/s", rate)
+            finding.add(f"ring against {PEER}, {records} a frame", "×", rates["ring"] / rates[PEER])
+    finding.checked = ["every frame once, in order, of the right length"]
+    return finding
+
+
+def produce(link: Link, records: int, seconds: float) -> None:
+    """Numbered frames for `seconds`, then an empty one."""
+    put = link.writer()
+    padding = bytes(records * RECORD_BYTES - 8)
+    number = 0
+    deadline = time.perf_counter() + seconds
+    while number % 64 or time.perf_counter() < deadline:
+        put(number.to_bytes(8, "little") + padding)
+        number += 1
+    put(b"")
+    link.finish()
+
+
+def consume(link: Link, records: int) -> float:
+    """Records per second."""
+    take = link.reader()
+    expected, began = 0, 0.0
+    while True:
+        for frame in take():
+            if not frame:
+                return expected * records / (time.perf_counter() - began)
+            if not expected:
+                began = time.perf_counter()
+            if int.from_bytes(frame[:8], "little") != expected or len(frame) != records * RECORD_BYTES:
+                raise WrongAnswer(f"frame {expected} is wrong: {frame[:16]!r}, {len(frame)} bytes")
+            expected += 1
+
+
+def measure(name: str, records: int, seconds: float) -> float:
+    """One link, one frame size."""
+    link = LINKS[name]()
+    pid = forked(lambda: produce(link, records, seconds))
+    try:
+        return consume(link, records)
+    finally:
+        if os.waitpid(pid, 0)[1]:
+            raise WrongAnswer(f"the producer of {name} failed")
+        link.close()
+
+
+if __name__ == "__main__":
+    main(bench, __doc__)

@@ -1,0 +1,164 @@
+"""The highest rate that the whole path sustains, and what gives way first beyond it.
+
+    oms bench stress [--seconds 3] [--rate START] [--upstreams 2] [--durability process] [--json]
+
+Open loop: orders are submitted when they are due, whatever became of those before. A rate is *sustained* if no upstream
+found its ring full, if what is on its way between two stages does not grow through the second half of the run, and if
+the last row is committed soon after the last order. The search doubles until a rate is not sustained, then halves the
+interval. Every order of every run is accounted for as in `path_throughput`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import path_throughput
+from bench.desk import Desk, config_of, running
+from bench.load import Load
+from bench.measure import Finding, Options
+
+FRAMES_PER_S = 500
+"""Each upstream submits so often, at most."""
+SAMPLE_S = 0.05
+DRAIN_S_MAX = 0.5
+"""Sustained means: committed so soon after the last submit."""
+RATIO = 1.1
+"""The search ends when the interval is this narrow."""
+STAGES = (
+    ("upstreams → intake", "the upstreams' request rings: intake takes too slowly"),
+    ("intake → sender", "the sender's queue: it takes or sends too slowly"),
+    ("sender → venue", "the link to the venue: the venue answers too slowly"),
+    ("journals → database", "the backlog of the journals: persistence commits too slowly"),
+)
+
+
+@dataclass(slots=True)
+class Trial:
+    """One rate. `backlog`: by stage, orders on their way at each sample."""
+
+    rate: int
+    achieved: float = 0.0
+    drained_s: float = 0.0
+    full: int = 0
+    backlog: list[list[int]] = field(default_factory=lambda: [[] for _ in STAGES])
+
+    def growth(self, stage: int) -> float:
+        """Orders per second by which the backlog of a stage grew in the second half."""
+        samples = self.backlog[stage][len(self.backlog[stage]) // 2 :]
+        if len(samples) < 2:
+            return 0.0
+        return (samples[-1] - samples[0]) / (SAMPLE_S * (len(samples) - 1))
+
+    @property
+    def sustained(self) -> bool:
+        return not self.full and self.drained_s <= DRAIN_S_MAX and self.weakest() is None
+
+    def weakest(self) -> int | None:
+        """The stage whose backlog grows most, if one grows by more than a tenth of the rate."""
+        growths = [self.growth(stage) for stage in range(len(STAGES))]
+        worst = max(range(len(STAGES)), key=growths.__getitem__)
+        return worst if growths[worst] > self.rate / 10 else None
+
+    def document(self) -> dict[str, Any]:
+        weakest = self.weakest()
+        return {
+            "rate": self.rate, "sustained": self.sustained, "achieved": round(self.achieved), "ring_full": self.full,
+            "drained_s": round(self.drained_s, 3), "gives_way": STAGES[weakest][0] if weakest is not None else None,
+            "backlog_max": {name: max(found, default=0) for (name, _), found in zip(STAGES, self.backlog, strict=True)},
+        }  # fmt: skip
+
+
+def search(
+    options: Options, upstreams: int, durability: str, on_trial: Callable[[Trial], None] = lambda trial: None
+) -> dict[str, Any]:
+    """The highest sustained rate and the first that is not, with all trials."""
+    trials: list[Trial] = []
+
+    def works(rate: int) -> bool:
+        trials.append(trial(options, rate, upstreams, durability))
+        on_trial(trials[-1])
+        return trials[-1].sustained
+
+    low, high = 0, options.rate or (500 if options.tiny else 20_000)
+    while works(high) and not options.tiny:
+        low, high = high, 2 * high
+    while not options.tiny and (high > RATIO * low if low else high > 1_000):
+        middle = (low + high) // 2
+        low, high = (middle, high) if works(middle) else (low, middle)
+    broken = min((trial for trial in trials if not trial.sustained), key=lambda trial: trial.rate, default=None)
+    return {
+        "sustained": max((trial.rate for trial in trials if trial.sustained), default=0),
+        "first_not_sustained": broken.rate if broken else None,
+        "gives_way": _verdict(broken),
+        "upstreams": upstreams, "durability": durability,
+        "trials": [trial.document() for trial in sorted(trials, key=lambda trial: trial.rate)],
+    }  # fmt: skip
+
+
+def _verdict(broken: Trial | None) -> str | None:
+    """What gave way, in words."""
+    if broken is None:
+        return None
+    weakest = broken.weakest()
+    if weakest is not None:
+        return ": ".join(STAGES[weakest])
+    if broken.full:
+        return ": ".join(STAGES[0])
+    return f"nothing grew without end, but the last row came {broken.drained_s:.1f} s after the last order"
+
+
+def trial(options: Options, rate: int, upstreams: int, durability: str) -> Trial:
+    """One rate on a fresh desk."""
+    found = Trial(rate)
+    seconds = options.duration(3.0, 0.3)
+    share = max(1, int(rate * seconds / upstreams))
+    frame = max(1, rate // upstreams // FRAMES_PER_S)
+    with running(config_of(durability=durability), options.folder) as desk:
+        loads = [
+            Load(desk.instance, f"up{n}", orders=share, frame=frame, reports_per_order=3, rate_per_s=rate / upstreams)
+            for n in range(upstreams)
+        ]
+        try:
+            for load in loads:
+                load.ready()
+            for load in loads:
+                load.go()
+            watch(desk, found, seconds)
+            results = [load.result() for load in loads]
+            rows = share * upstreams * len(path_throughput.TABLES)
+            desk.wait("rows", lambda: path_throughput.rows(desk) >= rows, progress=lambda: path_throughput.rows(desk))
+        finally:
+            for load in loads:
+                load.kill()
+        path_throughput.check(desk, results)
+        began = min(each["began_ns"] for each in results)
+        submitted = max(each["submitted_ns"] for each in results)
+        found.full = sum(each["ring_full"] for each in results)
+        found.achieved = share * upstreams / (submitted - began) * 1e9
+        found.drained_s = max(0, desk.counter("persistence", "last_commit_ns") - submitted) / 1e9
+    return found
+
+
+def watch(desk: Desk, found: Trial, seconds: float) -> None:
+    """Samples what lies between the stages while the orders come."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(SAMPLE_S)
+        accepted, sent = desk.counter("intake", "accepted"), desk.counter("sender", "sent")
+        answered, stored = desk.counter("sender", "fills"), desk.counter("persistence", "executions")
+        backlogs = (0, accepted - sent, sent - answered, answered - stored)
+        for samples, backlog in zip(found.backlog, backlogs, strict=True):
+            samples.append(max(0, backlog))
+
+
+def finding(found: dict[str, Any]) -> Finding:
+    """The same as a finding, for reports and comparisons."""
+    made = Finding("stress", "stress: the highest sustained rate of the whole path")
+    made.config = {"upstreams": found["upstreams"], "durability": found["durability"]}
+    made.add("sustained", "orders/s", found["sustained"])
+    made.checked = ["every order of every trial: venue, reports, rows"]
+    made.notes = [f"gives way beyond it: {found['gives_way']}"]
+    return made

@@ -1,0 +1,1 @@
+"""Frames between processes: rings, doorbells, mailboxes, pages. Knows frames, not orders."""

@@ -1,0 +1,54 @@
+"""What a process must know about itself and others: identity that survives pid reuse, and its parent's death."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import sys
+
+from ipc.errors import ParentGone, Unsupported
+
+_PR_SET_PDEATHSIG = 1
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot; pids and start ticks mean nothing across two of them."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def process_start_ticks(pid: int) -> int:
+    """When `pid` started, in clock ticks since boot (proc(5), field 22); 0 when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # the name, field 2, may hold spaces and parentheses: count from the last one
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def is_same_process(pid: int, start_ticks: int) -> bool:
+    """Whether `pid` is alive and is the process that started at `start_ticks`, not one that got its number."""
+    return start_ticks != 0 and process_start_ticks(pid) == start_ticks
+
+
+def set_pdeathsig(signal_number: int, expected_ppid: int) -> None:
+    """Have the kernel send us `signal_number` when our parent's spawning thread ends.
+
+    Raises ParentGone when the parent ended before the request was made: no signal would ever come.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal_number), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != expected_ppid:
+        raise ParentGone(expected_ppid, os.getppid())
+
+
+def require_supported_platform() -> None:
+    """Raises Unsupported, with what was found, anywhere but on x86-64 Linux with 64-bit CPython."""
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in ("x86_64", "AMD64") or sys.maxsize < 2**63 - 1:
+        raise Unsupported(
+            f"shared memory needs x86-64 Linux (store order, futex, membarrier): this is {sys.platform} on {machine}"
+        )

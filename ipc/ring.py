@@ -1,0 +1,320 @@
+"""A ring of frames between one producer and one consumer, in a region of shared memory.
+
+The producer copies a frame in and publishes it by storing the tail; the consumer copies frames out (peek), acts,
+and only then stores the head (commit). Both are ever-growing byte positions, each stored with one aligned 8-byte
+store on its own cache line, so a process killed at any instruction leaves a frame either unpublished or still
+there. There is no lock to poison. x86-64 keeps stores in order, so the tail is seen after the frame.
+
+    region   0  magic u64 | 8 version u32, header bytes u32 | 16 capacity u64
+            64  tail u64 | 72 frames put u64 | 80 producer's pid u64
+           128  head u64 | 136 commits u64, written by the consumer
+           256  data, `capacity` bytes
+
+    frame    0  length u32 | 4 marker u32 (1 frame, 2 wrap: go on at the start of the data) | 8 position u64
+            16  payload, padded to 16 bytes
+
+A frame's sequence number is its own position: exactly one value is right at any place in any lap, so stale and torn
+frames are told apart without a second counter that a kill could leave behind. A frame never wraps, hence it is at
+most a quarter of the ring (above half, some offsets could never fit it). Neither side trusts the other: each keeps
+its own position in its own memory and checks whatever it reads.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ipc import lock, segment
+from ipc.errors import AlreadyLocked, FrameTooLarge, RingCorrupt, RingFull, VersionMismatch
+from ipc.wait import Bell
+
+RING_MAGIC = int.from_bytes(b"OMSRING\0", "little")
+RING_VERSION = 1
+RING_HEADER_BYTES = 256
+RING_MAGIC_AT, RING_VERSION_AT, RING_CAPACITY_AT = 0, 8, 16
+RING_TAIL_AT, RING_FRAMES_AT, RING_PRODUCER_PID_AT = 64, 72, 80
+RING_HEAD_AT, RING_COMMITS_AT = 128, 136
+FRAME_HEADER_BYTES = 16
+FRAME_ALIGN_BYTES = 16
+FRAME_MARKER, WRAP_MARKER = 1, 2
+CAPACITY_BYTES_MIN = 1024
+POSITION_MAX = 1 << 62  # no ring ever gets there; what begins beyond it would run over the end of a word
+
+_TAIL, _FRAMES, _HEAD, _COMMITS = RING_TAIL_AT // 8, RING_FRAMES_AT // 8, RING_HEAD_AT // 8, RING_COMMITS_AT // 8
+_DATA_WORD = RING_HEADER_BYTES // 8
+_PAYLOAD_AT = RING_HEADER_BYTES + FRAME_HEADER_BYTES
+_FRAME, _WRAP = FRAME_MARKER << 32, WRAP_MARKER << 32
+_ROUND = FRAME_HEADER_BYTES + FRAME_ALIGN_BYTES - 1
+_MASK = -FRAME_ALIGN_BYTES
+_VERSION_WORD = RING_VERSION | RING_HEADER_BYTES << 32
+_NEVER_WAITING = memoryview(bytes(4)).cast("I")
+
+
+def region_bytes(capacity_bytes: int) -> int:
+    """Bytes of a ring's region. Raises ValueError unless the capacity is a multiple of 64, at least 1,024."""
+    if capacity_bytes < CAPACITY_BYTES_MIN or capacity_bytes % segment.CACHE_LINE_BYTES:
+        raise ValueError(f"ring capacity {capacity_bytes}: must be a multiple of 64, at least {CAPACITY_BYTES_MIN}")
+    return RING_HEADER_BYTES + capacity_bytes
+
+
+def format_region(view: memoryview, capacity_bytes: int) -> None:
+    """Make `view`, fresh zeroed memory of `region_bytes(capacity_bytes)`, an empty ring."""
+    words = view[: region_bytes(capacity_bytes)].cast("Q")
+    words[RING_VERSION_AT // 8] = _VERSION_WORD
+    words[RING_CAPACITY_AT // 8] = capacity_bytes
+    words[RING_MAGIC_AT // 8] = RING_MAGIC
+
+
+class _End:
+    """What both ends share: the checked header. `name` is for messages; `segment` is set by the `open_*` calls."""
+
+    __slots__ = ("_at", "_view", "_words", "capacity_bytes", "frame_bytes_max", "name", "segment")
+
+    def __init__(self, view: memoryview, name: str) -> None:
+        self.name = name
+        self.segment: segment.Segment | None = None
+        if len(view) < RING_HEADER_BYTES + CAPACITY_BYTES_MIN:
+            raise VersionMismatch(name, f"{len(view)} bytes", "a ring")
+        words = view[: len(view) & -8].cast("Q")
+        magic, version, capacity = (words[at // 8] for at in (RING_MAGIC_AT, RING_VERSION_AT, RING_CAPACITY_AT))
+        if magic != RING_MAGIC or version != _VERSION_WORD:
+            raise VersionMismatch(name, f"magic {magic:#x} version {version:#x}", f"version {_VERSION_WORD:#x}")
+        if not CAPACITY_BYTES_MIN <= capacity <= len(view) - RING_HEADER_BYTES or capacity % 64:
+            raise RingCorrupt(name, f"capacity {capacity} in {len(view)} bytes", 0, RING_CAPACITY_AT)
+        head, tail = words[_HEAD], words[_TAIL]
+        if not head <= tail <= min(head + capacity, POSITION_MAX) or (head | tail) % FRAME_ALIGN_BYTES:
+            raise RingCorrupt(name, f"head {head}, tail {tail}, capacity {capacity}", head, RING_HEAD_AT)
+        self._view, self._words = view, words
+        self.capacity_bytes = capacity
+        self.frame_bytes_max = capacity // 4 - FRAME_HEADER_BYTES
+
+    def depth_bytes(self) -> int:
+        """Published and not committed, as the header says now."""
+        return max(0, self._words[_TAIL] - self._words[_HEAD])
+
+    @property
+    def frames_put(self) -> int:
+        return self._words[_FRAMES]
+
+    @property
+    def commits(self) -> int:
+        return self._words[_COMMITS]
+
+    def close(self) -> None:
+        """Release the memory and, for a writer, the producer's lock (if opened by path)."""
+        self._words.release()
+        self._view.release()
+        if self.segment:
+            lock.unlock(self.segment.fd)
+            self.segment.close()
+
+
+class RingWriter(_End):
+    """The producer's end. A restarted producer goes on where the tail is."""
+
+    __slots__ = ("_bell", "_flag", "_frames", "_limit", "_tail")
+
+    def __init__(self, view: memoryview, bell: Bell | None = None, name: str = "ring") -> None:
+        super().__init__(view, name)
+        self._tail = self._words[_TAIL]
+        self._limit = self._words[_HEAD] + self.capacity_bytes  # what the consumer is known to have left free
+        self._at = self._tail % self.capacity_bytes
+        self._frames = self._words[_FRAMES] % POSITION_MAX
+        self._bell = bell
+        self._flag = bell.flag if bell else _NEVER_WAITING
+
+    def try_put(self, payload: bytes | bytearray | memoryview) -> bool:
+        """Publish one frame (bytes, or a view of bytes); False when the ring is full, and nothing has changed.
+
+        Raises FrameTooLarge (over a quarter of the ring), RingCorrupt (the consumer wrote an impossible head).
+        """
+        length = len(payload)
+        if length > self.frame_bytes_max:
+            raise FrameTooLarge(self.name, length, self.frame_bytes_max)
+        size = length + _ROUND & _MASK
+        at, tail, words = self._at, self._tail, self._words
+        if at + size > self.capacity_bytes:
+            start = tail + self.capacity_bytes - at
+            if start + size > self._limit and not self._has_room(start + size):
+                return False
+            if at < self.capacity_bytes:  # else the last frame ended exactly at the ring's end
+                word = _DATA_WORD + (at >> 3)
+                words[word] = _WRAP
+                words[word + 1] = tail
+            at, tail = 0, start
+        elif tail + size > self._limit and not self._has_room(tail + size):
+            return False
+        word = _DATA_WORD + (at >> 3)
+        words[word] = _FRAME | length
+        words[word + 1] = tail
+        begin = _PAYLOAD_AT + at
+        self._view[begin : begin + length] = payload
+        self._at = at + size
+        self._tail = tail = tail + size
+        words[_TAIL] = tail
+        self._frames = frames = self._frames + 1
+        words[_FRAMES] = frames
+        if self._flag[0]:
+            self._bell.wake()  # type: ignore[union-attr]  # without a bell the flag is for ever 0
+        return True
+
+    def put(self, payload: bytes | bytearray | memoryview, timeout_s: float = 0.0) -> None:
+        """Like try_put, but raises RingFull, at once or after trying politely for `timeout_s`."""
+        if self.try_put(payload):
+            return
+        deadline = time.monotonic() + timeout_s
+        pause_s = 20e-6
+        while (left_s := deadline - time.monotonic()) > 0:
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, 1e-3)
+            if self.try_put(payload):
+                return
+        raise RingFull(self.name, len(payload), self.free_bytes(), self.capacity_bytes)
+
+    @property
+    def position(self) -> int:
+        """Where the next frame goes, ever growing: everything put is committed once the reader's head is there."""
+        return self._tail
+
+    def committed(self) -> int:
+        """Up to where the consumer has committed. Raises RingCorrupt."""
+        self._has_room(0)
+        return self._limit - self.capacity_bytes
+
+    def free_bytes(self) -> int:
+        """Bytes the consumer has left free, frame headers and the gap at a wrap included."""
+        self._has_room(0)
+        return self._limit - self._tail
+
+    def _has_room(self, end: int) -> bool:
+        """Look at the consumer's head again: is everything up to position `end` free?"""
+        head = self._words[_HEAD]
+        limit = head + self.capacity_bytes
+        if head > self._tail or limit < self._limit or head % FRAME_ALIGN_BYTES:
+            raise RingCorrupt(self.name, f"head {head} with tail {self._tail}", self._tail, RING_HEAD_AT)
+        self._limit = limit
+        return end <= limit
+
+
+class RingReader(_End):
+    """The consumer's end: peek → act → commit. A restarted consumer sees again what was not committed."""
+
+    __slots__ = ("_commits", "_head", "_position", "_tail_seen")
+
+    def __init__(self, view: memoryview, name: str = "ring") -> None:
+        super().__init__(view, name)
+        self._head = self._position = self._words[_HEAD]
+        self._at = self._head % self.capacity_bytes
+        self._tail_seen = self._head
+        self._commits = self._words[_COMMITS] % POSITION_MAX
+
+    @property
+    def position(self) -> int:
+        """How far was peeked, in bytes since the ring was made: a frame's place that nothing else ever has."""
+        return self._position
+
+    def ready(self) -> bool:
+        """Whether there is something to peek."""
+        return self._words[_TAIL] != self._position
+
+    def peek(self) -> bytes | None:
+        """A copy of the next frame not peeked yet; None when there is none. Raises RingCorrupt, again and again."""
+        position = self._position
+        if position == self._tail_seen and not self._look():
+            return None
+        at, words = self._at, self._words
+        word = _DATA_WORD + (at >> 3)
+        length = words[word] - _FRAME
+        if words[word + 1] != position or not 0 <= length <= self.frame_bytes_max:
+            return self.peek() if self._wrap() else None
+        size = length + _ROUND & _MASK
+        if at + size > self.capacity_bytes or position + size > self._tail_seen:
+            raise self._corrupt(f"frame of {length} bytes goes beyond tail {self._tail_seen} or the ring's end")
+        begin = _PAYLOAD_AT + at
+        payload = self._view[begin : begin + length].tobytes()
+        at += size
+        self._at = at if at < self.capacity_bytes else 0
+        self._position = position + size
+        return payload
+
+    def peek_many(self, max_bytes: int) -> list[bytes]:
+        """Copies of the next frames: as many as there are, ending with the one that reaches `max_bytes`."""
+        payloads: list[bytes] = []
+        peek = self.peek
+        left = max_bytes
+        while left > 0 and (payload := peek()) is not None:
+            payloads.append(payload)
+            left -= len(payload) + FRAME_HEADER_BYTES
+        return payloads
+
+    def commit(self) -> None:
+        """Everything peeked so far has been acted upon: its room goes back to the producer."""
+        self._head = position = self._position
+        self._words[_HEAD] = position
+        self._commits = commits = self._commits + 1
+        self._words[_COMMITS] = commits
+
+    def rewind(self) -> None:
+        """Forget what was peeked and not committed: it will be peeked again."""
+        self._position = self._head
+        self._at = self._head % self.capacity_bytes
+
+    def _look(self) -> bool:
+        """Read the producer's tail; True when it has moved."""
+        tail = self._words[_TAIL]
+        if not self._tail_seen <= tail <= self._head + self.capacity_bytes or tail % FRAME_ALIGN_BYTES:
+            raise self._corrupt(f"tail {tail} after {self._tail_seen}, head {self._head}")
+        moved = tail != self._tail_seen
+        self._tail_seen = tail
+        return moved
+
+    def _wrap(self) -> bool:
+        """Step over a wrap marker, which is the only thing allowed besides a frame; True when more follows."""
+        word = _DATA_WORD + (self._at >> 3)
+        header, sequence = self._words[word], self._words[word + 1]
+        start = self._position + self.capacity_bytes - self._at
+        if header != _WRAP or sequence != self._position or self._at == 0 or start > self._tail_seen:
+            raise self._corrupt(f"header {header:#x}, sequence {sequence}, tail {self._tail_seen}")
+        self._position, self._at = start, 0
+        return start < self._tail_seen
+
+    def _corrupt(self, reason: str) -> RingCorrupt:
+        return RingCorrupt(self.name, reason, self._position, RING_HEADER_BYTES + self._at)
+
+
+def producer_pid(view: memoryview) -> int:
+    """The process that last opened the ring as its producer, for messages; 0 for none."""
+    return view[RING_PRODUCER_PID_AT : RING_PRODUCER_PID_AT + 8].cast("Q")[0]
+
+
+def create_ring(path: str, capacity_bytes: int) -> segment.Segment:
+    """A file with one empty ring, replacing what had that name. Raises NoSpace, NoDescriptors."""
+    size = region_bytes(capacity_bytes)
+    return segment.create(path, size, lambda view: format_region(view, capacity_bytes))
+
+
+def open_writer(path: str, bell: Bell | None = None) -> RingWriter:
+    """The one producer of the ring file. Raises AlreadyLocked for a second one, NotThere, VersionMismatch."""
+    file = segment.attach(path)
+    try:
+        if not lock.try_lock(file.fd):
+            raise AlreadyLocked(path, producer_pid(file.view))
+        writer = RingWriter(file.view, bell, path)
+        writer._words[RING_PRODUCER_PID_AT // 8] = os.getpid()
+    except BaseException:
+        file.close()
+        raise
+    writer.segment = file
+    return writer
+
+
+def open_reader(path: str) -> RingReader:
+    """The consumer's end of the ring file. Raises NotThere, VersionMismatch, RingCorrupt."""
+    file = segment.attach(path)
+    try:
+        reader = RingReader(file.view, path)
+    except BaseException:
+        file.close()
+        raise
+    reader.segment = file
+    return reader

@@ -1,0 +1,190 @@
+"""Waking a consumer that sleeps: one doorbell per consumer, any number of producers.
+
+The bell is one 32-bit word, which is at once the waiting flag and the futex. The consumer sets it to 1, re-checks
+all its sources and sleeps while it is 1. A producer publishes, looks at the word and, only if it is 1, clears it
+and wakes: while nobody sleeps a producer pays for one load.
+
+"Set the flag, re-check, sleep" alone loses wake-ups even on x86: a producer's load of the flag may pass its own
+earlier store of the data, which still sits in its store buffer. The sleeper pays for the cure:
+membarrier(GLOBAL_EXPEDITED) makes every running thread of every *registered* process execute a full barrier
+between the flag's store and the re-check, so either the producer saw the flag or the sleeper sees the data.
+Therefore every process that rings must register (done in the constructor). A producer that does not register, such
+as one in C without our library, puts its own full fence (mfence) between publishing and looking at the flag.
+
+A sleep lasts 50 ms at most, so a producer killed or stopped between clearing the word and waking costs 50 ms.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+from collections.abc import Callable
+from time import monotonic_ns
+
+from ipc import segment
+from ipc.errors import Unsupported, VersionMismatch
+from ipc.proc import require_supported_platform
+
+BELL_MAGIC = int.from_bytes(b"OMSBELL\0", "little")
+BELL_VERSION = 1
+BELL_BYTES = 192
+BELL_MAGIC_AT, BELL_VERSION_AT, BELL_FLAG_AT, BELL_COUNTERS_AT = 0, 8, 64, 128
+SLEEP_NS_MAX = 50_000_000
+_LOST_GRACE_NS = 10_000_000
+
+_SLEEPS, _WAKES, _CAP_ENDS, _LOST, _LATE = range(BELL_COUNTERS_AT // 8, BELL_COUNTERS_AT // 8 + 5)
+
+_SYS_FUTEX, _SYS_MEMBARRIER = 202, 324
+_FUTEX_WAIT, _FUTEX_WAKE = 0, 1
+_MEMBARRIER_GLOBAL_EXPEDITED, _MEMBARRIER_REGISTER_GLOBAL_EXPEDITED = 1 << 1, 1 << 2
+
+# Only the sleep gives up the GIL. A wake that gave it up could wait a whole switch interval (5 ms) to get it back
+# from a busy thread; it never blocks, so it keeps it.
+_sleeping_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_sleeping_syscall.argtypes = (ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long, ctypes.c_void_p)
+_sleeping_syscall.restype = ctypes.c_long
+_syscall = ctypes.PyDLL(None).syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long)
+_syscall.restype = ctypes.c_long
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_int64), ("nanoseconds", ctypes.c_int64))
+
+
+def register_for_barriers() -> None:
+    """Make this process a receiver of every sleeper's barrier. Raises Unsupported before Linux 4.16."""
+    require_supported_platform()
+    if _syscall(_SYS_MEMBARRIER, _MEMBARRIER_REGISTER_GLOBAL_EXPEDITED, 0, 0) != 0:
+        raise Unsupported("shared memory needs membarrier(GLOBAL_EXPEDITED): Linux 4.16 or newer, no seccomp filter")
+
+
+def process_barrier() -> None:
+    """A full memory barrier in every running thread of every registered process, and here."""
+    _syscall(_SYS_MEMBARRIER, _MEMBARRIER_GLOBAL_EXPEDITED, 0, 0)
+
+
+def format_bell(view: memoryview) -> None:
+    words = view[:BELL_BYTES].cast("Q")
+    words[BELL_VERSION_AT // 8] = BELL_VERSION
+    words[BELL_MAGIC_AT // 8] = BELL_MAGIC
+
+
+class Bell:
+    """One consumer's doorbell over a formatted region of BELL_BYTES.
+
+    `flag` is the word as a memoryview of one uint32: a hot producer inlines `if bell.flag[0]: bell.wake()`.
+    `spin` is how often `wait` checks before it sleeps.
+    """
+
+    __slots__ = ("_address", "_interrupted", "_word", "_words", "flag", "segment", "spin")
+
+    def __init__(self, view: memoryview, name: str = "bell", spin: int = 0) -> None:
+        register_for_barriers()
+        if len(view) < BELL_BYTES:
+            raise VersionMismatch(name, f"{len(view)} bytes", f"{BELL_BYTES} bytes")
+        self._words = words = view[:BELL_BYTES].cast("Q")
+        found = (words[BELL_MAGIC_AT // 8], words[BELL_VERSION_AT // 8])
+        if found != (BELL_MAGIC, BELL_VERSION):
+            raise VersionMismatch(name, f"magic {found[0]:#x} version {found[1]}", f"version {BELL_VERSION}")
+        self.flag = view[BELL_FLAG_AT : BELL_FLAG_AT + 4].cast("I")
+        self._word = ctypes.c_uint32.from_buffer(self.flag)  # keeps the memory mapped as long as the address is used
+        self._address = ctypes.addressof(self._word)
+        self._interrupted = False
+        self.spin = spin
+        self.segment: segment.Segment | None = None
+
+    @classmethod
+    def create(cls, path: str, spin: int = 0) -> Bell:
+        return cls._over(segment.create(path, BELL_BYTES, format_bell), spin)
+
+    @classmethod
+    def attach(cls, path: str, spin: int = 0) -> Bell:
+        """Raises NotThere, VersionMismatch."""
+        return cls._over(segment.attach(path), spin)
+
+    @classmethod
+    def _over(cls, file: segment.Segment, spin: int) -> Bell:
+        bell = cls(file.view, file.path, spin)
+        bell.segment = file
+        return bell
+
+    def ring(self) -> None:
+        """Producer, after publishing: wake the consumer if it sleeps."""
+        if self.flag[0]:
+            self.wake()
+
+    def wake(self) -> None:
+        self.flag[0] = 0
+        _syscall(_SYS_FUTEX, self._address, _FUTEX_WAKE, 1)
+
+    def interrupt(self) -> None:
+        """From a signal handler of the consumer: `wait` returns within one sleep (50 ms), mostly at once."""
+        self._interrupted = True
+
+    def wait(self, ready: Callable[[], bool], timeout_s: float) -> bool:
+        """Consumer: sleep until `ready()`, a signal, or the timeout; returns what `ready()` said last."""
+        for _ in range(self.spin):
+            if ready():
+                return True
+        flag = self.flag
+        deadline_ns = monotonic_ns() + int(timeout_s * 1e9)
+        try:
+            while True:
+                flag[0] = 1
+                process_barrier()
+                if ready():
+                    return True
+                left_ns = deadline_ns - monotonic_ns()
+                if left_ns <= 0 or self._interrupted:
+                    return False
+                if self._sleep(min(left_ns, SLEEP_NS_MAX), ready) or monotonic_ns() >= deadline_ns:
+                    return ready()
+        finally:
+            flag[0] = 0
+            self._interrupted = False
+
+    def _sleep(self, ns: int, ready: Callable[[], bool]) -> bool:
+        """Sleep once and count how it ended; True when a signal ended it."""
+        words = self._words
+        words[_SLEEPS] += 1
+        error = self._futex_wait(ns)
+        if error == errno.ETIMEDOUT and self.flag[0]:
+            words[_CAP_ENDS] += 1
+            # Data without a ring is a lost wake-up, unless its producer is just about to ring. No data: nobody had
+            # anything for us for so long, which is not the bell's doing.
+            if ready():
+                rung = self._futex_wait(_LOST_GRACE_NS) != errno.ETIMEDOUT or not self.flag[0]
+                words[_LATE if rung else _LOST] += 1
+        elif error != errno.EINTR:
+            words[_WAKES] += 1
+        return error == errno.EINTR
+
+    def _futex_wait(self, ns: int) -> int:
+        """Sleep while the word is 1; returns 0 or errno (EAGAIN: it was cleared before we slept)."""
+        timeout = _Timespec(ns // 1_000_000_000, ns % 1_000_000_000)
+        if _sleeping_syscall(_SYS_FUTEX, self._address, _FUTEX_WAIT, 1, ctypes.addressof(timeout)) == 0:
+            return 0
+        return ctypes.get_errno()
+
+    @property
+    def sleeps(self) -> int:
+        return self._words[_SLEEPS]
+
+    @property
+    def wakes(self) -> int:
+        return self._words[_WAKES]
+
+    @property
+    def cap_ends(self) -> int:
+        return self._words[_CAP_ENDS]
+
+    @property
+    def lost(self) -> int:
+        """Sleeps that ended by the cap although something was there, and no ring came for it."""
+        return self._words[_LOST]
+
+    @property
+    def late(self) -> int:
+        """Sleeps that ended by the cap just between a producer's put and its ring."""
+        return self._words[_LATE]

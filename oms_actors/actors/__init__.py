@@ -1,0 +1,1 @@
+"""Shells: each drains its sources, steps a core and performs the effects."""

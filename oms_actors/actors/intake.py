@@ -1,0 +1,333 @@
+"""Intake: the upstreams' side of the desk.
+
+One cycle: what the sender's journal says goes to the upstreams; then requests are taken from each in turn, decided
+about at once, journalled as one frame and synced. Only then the sender sees the frame, the upstreams get their answers,
+and the request rings are committed. Killed anywhere in between, the next intake goes on from the journals.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+import msgspec
+
+from ipc import inject
+from ipc.errors import IpcError
+from ipc.page import Page
+from ipc.ring import RingWriter, open_reader, open_writer
+from ipc.wait import Bell
+from oms_actors import instance
+from oms_actors.actors.commands import Stats
+from oms_actors.actors.shell import Context, main
+from oms_actors.config import Config, Resolved
+from oms_actors.core.answers import by_upstream, reports_of, runs
+from oms_actors.core.exposure import Exposure
+from oms_actors.core.intake import Batch, Intake, IntakeRules, Piece, refusal
+from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault
+from oms_actors.core.risk import KILL_ALL, Risk
+from oms_actors.edges import journals
+from oms_actors.edges.disk import OsDisk
+from oms_actors.edges.feed import Feed
+from oms_actors.edges.journal import JournalFull, JournalReader, frames
+from oms_actors.edges.kill_switch import KillSwitch
+from oms_actors.edges.limits import limits_of
+from oms_actors.edges.refill import Places
+from oms_actors.edges.session_page import SessionView
+from oms_actors.edges.upstream_link import INTAKE, SENDER, Link, Said
+from oms_actors.edges.upstreams import Upstreams
+from oms_actors.errors import Field, Reason
+from oms_actors.record import REQUEST_BYTES, REQUEST_FRAME_BYTES_MAX
+
+MS = 1_000_000
+CYCLE_BYTES = REQUEST_FRAME_BYTES_MAX
+"""Requests of one cycle, and so of one journal frame: about this much, one upstream's last frame on top."""
+HEAR_BYTES = 1 << 20
+TICK_NS = 250 * MS
+LAG_TICK_NS = 10 * MS
+NOTE_NS = 1_000 * MS
+"""So often an upstream's progress is journalled, if it made any."""
+FULL_NS = 100 * MS
+"""After the disk was full nothing is tried for so long: requests are refused at once."""
+COUNTERS = (
+    "requests", "accepted", "rejected", "malformed", "upstreams", "reports", "parked", "lagging", "queue_free",
+    "frames", "hints_dropped", "gaps", "disk_full",
+)  # fmt: skip
+HISTOGRAMS = ("submit_to_accept_ns", "fsync_ns")
+
+
+def rules_of(config: Config) -> IntakeRules:
+    """The configuration as the core wants it. While closed nothing comes in, except changes of orders that are parked
+    over the close."""
+    closed = frozenset((NEW, MODIFY, CANCEL))
+    if config.session.out_of_hours == "queue":
+        closed = frozenset()
+    elif config.session.queued_at_close == "park":
+        closed = frozenset((NEW,))
+    return IntakeRules(capacity=config.queue.capacity, refused_while_closed=closed)
+
+
+class IntakeRole:
+    """Role of the intake process."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.log: logging.Logger = context.log
+        self.resolved: Resolved = instance.read_desk(context.runtime)
+        config = self.resolved.config
+        self.core = Intake(rules_of(config), exposure=Exposure(Risk(limits_of(config.risk))))
+        self.upstreams = Upstreams(
+            context.runtime / instance.UPSTREAMS, self.core, config.desk.upstreams_max, self._open_reader, self.log
+        )  # fmt: skip
+        self._places = (Places(), Places())  # of intake's and of the sender's records
+        self._bells: dict[str, Bell] = {}
+        self._tick_ns = self._note_ns = self._full_until_ns = 0
+        self._came = False  # has an upstream come or gone?
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Attach, recover, find the upstreams that are there."""
+        context = self.context
+        self.page = Page.create(context.path(f"{context.name}.page"), COUNTERS, HISTOGRAMS)
+        self._submit_to_accept, self._fsync = (self.page.histogram(name) for name in HISTOGRAMS)
+        self.view = SessionView(context.runtime / instance.SESSION_PAGE)
+        self.switch = KillSwitch(Path(self.resolved.data_dir))
+        self.journal = journals.open_writer(self.resolved, journals.INTAKE)
+        self._replay()
+        self.out_ring = self._open_out_ring()
+        self.upstreams.scan(self._last())
+        self._tick_ns = monotonic_ns()  # those found are to be journalled at once
+        self.log.info(
+            "recovered: %d ids, %d orders waiting, %d upstreams known, %d there, %d bytes of a torn tail cut",
+            len(self.core.ids), len(self.core.waiting), len(self.core.upstreams), len(self.upstreams.links),
+            self.journal.recovered.cut_bytes,
+        )  # fmt: skip
+
+    def _replay(self) -> None:
+        """Folds intake's journal, then what the sender's says has left the queue."""
+        mine, senders = self._places
+        for count, frame in enumerate(frames(OsDisk(journals.folder(self.resolved)), journals.INTAKE)):
+            self.core.replay(frame.payload, frame.sequence)
+            mine.note(frame.sequence, frame.generation, frame.offset)
+            if not count & 63:
+                self.context.beat()
+        reader = journals.open_reader(self.resolved, journals.SENDER)
+        while found := reader.read():
+            for frame in found:
+                self.core.departed(runs(frame.payload), frame.mono_ns)
+                senders.note(frame.sequence, frame.generation, frame.offset)
+            self.context.beat()
+        ring = None
+        try:
+            ring = open_reader(self.context.path(instance.SENDER_INTAKE))
+        except IpcError as error:
+            self.log.warning("no ring from the sender (%s): following its journal", error)
+        self.feed = Feed(ring, reader, reader.sequence or 1)
+
+    def _open_out_ring(self) -> RingWriter | None:
+        try:
+            return open_writer(self.context.path(instance.INTAKE_SENDER), self._bell("sender"))
+        except IpcError as error:
+            self.log.warning("no ring to the sender (%s): it follows the journal", error)
+            return None
+
+    def _open_reader(self, origin: int, sequence: int) -> JournalReader:
+        role = (journals.INTAKE, journals.SENDER)[origin]
+        return journals.open_reader(self.resolved, role, self._places[origin].before(sequence))
+
+    def stop(self) -> None:
+        """Notes how far everybody is. What has not been taken stays in the rings."""
+        self.upstreams.look()
+        self._decide([], [], monotonic_ns())
+        self.journal.close()
+
+    # -- the shell's questions ----------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Is there input?"""
+        self._came = self.upstreams.changed()
+        return self._came or self.feed.ready() or (self.view.known and self.upstreams.ready())
+
+    def next_due_ns(self) -> int:
+        """The next look at everything that does not ring."""
+        return self._tick_ns
+
+    def command(self, message: Any) -> object:
+        """Control messages. (The session page is looked at in every cycle anyway.)"""
+        return self.page.counters() if isinstance(message, Stats) else None
+
+    def work(self) -> bool:
+        """One cycle."""
+        now = monotonic_ns()
+        if now >= self._tick_ns or self._came:
+            self._tick(now)
+        heard = self._hear()
+        if self.switch.changed():
+            self._heed_switch()
+        self.view.read()
+        taken, pieces = self.upstreams.take(CYCLE_BYTES) if self.view.known else ([], [])
+        decided = self._decide(taken, pieces, now)
+        refilled = self.upstreams.refill(self._last())
+        return heard or decided or refilled
+
+    def _heed_switch(self) -> None:
+        """The kill switch has been touched: what it names is refused from now on."""
+        try:
+            flags = [kill.flag for kill in self.switch.read().kills]
+        except (OSError, msgspec.MsgspecError) as error:
+            self.log.error("the kill switch cannot be read, so nothing is accepted: %s", error)
+            flags = [KILL_ALL]
+        self.core.exposure.set_kill(flags)
+
+    def _tick(self, now: int) -> None:
+        self._came = False
+        self.upstreams.scan(self._last())
+        self.upstreams.heard_all(self._last())
+        if now >= self._note_ns:
+            self.upstreams.look()
+            self._note_ns = now + NOTE_NS
+        self._tick_ns = now + (LAG_TICK_NS if self.upstreams.refills else TICK_NS)
+        self._publish()
+
+    def _last(self) -> Said:
+        """The last sequences of intake's and of the sender's journal."""
+        return self.journal.sequence - 1, self.feed.next_sequence - 1
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def _decide(self, taken: list[Link], pieces: list[Piece], now: int) -> bool:
+        """Decides about requests, journals them, hands them on and answers; True if there was anything."""
+        notes, parked = self.upstreams.notes(), list(self.upstreams.newly_parked())
+        if not (taken or notes or parked):
+            return False
+        wall = time.time_ns()
+        batch = self.core.batch(self.journal.sequence, now, wall, self.view.read())
+        for upstream in notes:
+            batch.upstream(upstream)
+        for link in parked:
+            what = Piece(link.number, link.upstream.place, link.parked.encode())
+            batch.garbage(what, Fault(Reason.MALFORMED, Field.RECORD))
+        batch.take(pieces)
+        inject.point("intake.decided")
+        if batch.records and not self._journal(batch):
+            self._refuse(taken, pieces)
+            return bool(taken)
+        self.upstreams.noted(self._last())
+        for number, sequence, reports in batch.answers:
+            self.upstreams.say(INTAKE, sequence, {number: reports})
+        inject.point("intake.answered")
+        for link in taken:
+            link.commit()
+        inject.point("intake.committed")
+        self._count(batch, pieces)
+        return True
+
+    def _journal(self, batch: Batch) -> bool:
+        """Makes a batch's decisions durable and true, and shows them to the sender. False: the disk is full."""
+        if batch.now_ns < self._full_until_ns:
+            batch.forget()
+            return False
+        payload = batch.payload()
+        self._places[INTAKE].note(self.journal.sequence, self.journal.generation, self.journal.offset)
+        try:
+            frame = self.journal.append(payload, batch.records, batch.wall_ns, batch.now_ns)
+        except JournalFull as error:
+            self.log.error("requests are refused: %s", error)
+            batch.forget()
+            self._full_until_ns = batch.now_ns + FULL_NS
+            return False
+        inject.point("intake.written")
+        before = monotonic_ns()
+        self.journal.sync()
+        self._fsync.record(monotonic_ns() - before)
+        inject.point("intake.synced")
+        ring = self.out_ring
+        if ring is None or len(frame) > ring.frame_bytes_max or not ring.try_put(frame):
+            self.page["hints_dropped"] += 1
+            self._bell("sender").ring()
+        inject.point("intake.handed_on")
+        self.core.apply(payload, batch.first)
+        return True
+
+    def _refuse(self, taken: list[Link], pieces: list[Piece]) -> None:
+        """No journal, no acceptance. A refusal needs no journal."""
+        wall, fault = time.time_ns(), Fault(Reason.DISK_FULL, Field.NONE)
+        for link in taken:
+            data = b"".join(piece.data for piece in pieces if piece.upstream == link.number)
+            records = [data[at : at + REQUEST_BYTES] for at in range(0, len(data), REQUEST_BYTES)]
+            if link.refuse(b"".join(refusal(record, fault, 0, link.number, wall) for record in records)):
+                link.commit()
+                self.page["disk_full"] += len(records)
+            else:
+                link.rewind()
+
+    def _count(self, batch: Batch, pieces: list[Piece]) -> None:
+        page = self.page
+        page["accepted"] += batch.accepted
+        page["rejected"] += batch.rejected
+        page["malformed"] += batch.malformed
+        page["requests"] += batch.accepted + batch.rejected + batch.malformed
+        page["frames"] += 1
+        now = monotonic_ns()
+        for piece in pieces:
+            sent = int.from_bytes(piece.data[32:40], "little", signed=True)
+            if sent > 0:
+                self._submit_to_accept.record(now - sent, len(piece.data) // REQUEST_BYTES)
+
+    # -- reports ------------------------------------------------------------------------------------------------------
+
+    def _hear(self) -> bool:
+        """What the sender's journal says: to the upstreams, and about the queue."""
+        taken = self.feed.take(HEAR_BYTES)
+        if not taken:
+            return False
+        parts: dict[int, list[bytes | bytearray]] = {}
+        for frame in taken:
+            found = runs(frame.payload)
+            for number in self.core.departed(found, frame.mono_ns):
+                self.log.error("upstream number %d is stopped: too many executions in too short a time", number)
+            self._places[SENDER].note(frame.sequence, frame.generation, frame.offset)
+            for piece in reports_of(found, frame.wall_ns):
+                for number, reports in by_upstream(piece).items():
+                    parts.setdefault(number, []).append(reports)
+        last = taken[-1].sequence + taken[-1].records - 1
+        self.upstreams.say(SENDER, last, {number: b"".join(reports) for number, reports in parts.items()})
+        inject.point("intake.reported")
+        self.feed.commit()
+        return True
+
+    # -- what others see ----------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        page, upstreams = self.page, self.upstreams
+        page["upstreams"] = len(upstreams.links)
+        page["parked"] = upstreams.parked
+        page["lagging"] = len(upstreams.refills)
+        page["queue_free"] = max(0, self.core.rules.capacity - len(self.core.waiting))
+        page["reports"] = upstreams.spoken
+        page["gaps"] = self.feed.gaps
+
+    def _bell(self, role: str) -> Bell:
+        """The doorbell of another process; made here if it has not started yet."""
+        bell = self._bells.get(role)
+        if bell is None:
+            path = self.context.path(f"{role}.bell")
+            try:
+                bell = Bell.attach(path)
+            except IpcError:
+                bell = Bell.create(path)
+            self._bells[role] = bell
+        return bell
+
+
+def run() -> None:
+    """Entry of `python -m oms_actors.actors.intake`."""
+    main("intake", IntakeRole)
+
+
+if __name__ == "__main__":
+    run()

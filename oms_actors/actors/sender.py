@@ -1,0 +1,632 @@
+"""The sender: the sole caller of the exchange.
+
+One cycle: what intake admitted, what the exchange said, what time has made due, what the throttle lets out; then one
+journal frame and one sync; only then the calls, with the send cursor around each. What the calls did is taken down with
+the next frame. Reports leave (as that very frame) once they are durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from array import array
+from collections import Counter, deque
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+from ipc import inject
+from ipc.errors import IpcError
+from ipc.page import Page
+from ipc.ring import RingWriter, open_reader, open_writer
+from ipc.wait import Bell
+from oms_actors import instance
+from oms_actors.actors.commands import MassCancel, Reconnect, Resolve, Stats
+from oms_actors.actors.shell import Context, main
+from oms_actors.config import Config, Resolved
+from oms_actors.core.batches import Batches
+from oms_actors.core.ledger import Call
+from oms_actors.core.mass_action import Mass, mass_action
+from oms_actors.core.pending import COUNTERS, SenderSettings
+from oms_actors.core.risk import Risk
+from oms_actors.core.session import Action, Link, SessionMachine
+from oms_actors.core.throttle import Throttle, ThrottleLimit
+from oms_actors.edges import journals
+from oms_actors.edges.disk import OsDisk
+from oms_actors.edges.exchange import Caller, Responses, load_adapter
+from oms_actors.edges.feed import Feed
+from oms_actors.edges.journal import Frame, JournalFull, JournalWriter
+from oms_actors.edges.kill_switch import Kill, KillSwitch
+from oms_actors.edges.limits import limits_of
+from oms_actors.edges.send_cursor import SendCursor
+from oms_actors.edges.sender_fold import SenderFold
+from oms_actors.edges.session_page import SessionView
+from oms_actors.errors import NotSent, Reason, WrongCaller
+from oms_actors.messages import Kind, Outcome, ReportFlag, ResponseType, SessionEvent
+from oms_actors.record import REPORT_BYTES, REQUEST_BYTES, decode_text, key_of, text
+
+MS = 1_000_000
+TAKE_BYTES = 1 << 19
+RELEASE_MAX = 4096
+ROOM_BYTES = 8 << 20
+"""A cycle journals less than this; below it the next segment must be there before the cycle begins."""
+FULL_RETRY_NS = 200 * MS
+MASS_STEP = 2048
+"""Orders of a mass action dealt with in one cycle."""
+ROOM_RETRY_NS = MS
+"""So long after the adapter had no room it is asked again."""
+FRAME_RECORDS = 12_288
+"""A cycle that says more writes several frames; one decision may still go beyond it."""
+RESULTS_WAIT_NS = 10 * MS
+"""Results alone may wait so long for company: the cursor knows them meanwhile."""
+PAGE_COUNTERS = (
+    *COUNTERS, "queue_depth", "queue_capacity", "working", "in_doubt", "throttle_rate", "throttle_used",
+    "throttle_next_free_ns", "session_state", "link", "logons", "gaps", "frames", "hints_dropped", "disk_full",
+)  # fmt: skip
+HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
+_RESULT = int(Kind.RESULT)
+_SILENT = frozenset((_RESULT, Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL))
+"""Nobody is told anything by these: intake may take them in whenever it is awake, unless the queue is short of room."""
+_HAS_TEXT, _UNMATCHED = int(ReportFlag.HAS_TEXT), int(ReportFlag.UNMATCHED)
+_SESSION_RESPONSES = {
+    int(ResponseType.LOGON_ACK): SessionEvent.LOGGED_ON,
+    int(ResponseType.LOGON_REJECT): SessionEvent.LOGON_REJECTED,
+    int(ResponseType.LOGOUT_ACK): SessionEvent.LOGGED_OUT,
+    int(ResponseType.DISCONNECTED): SessionEvent.DISCONNECTED,
+}
+_NOT_OF_THE_SESSION = bytes(code for code in range(256) if code not in _SESSION_RESPONSES)
+
+
+def settings_of(config: Config, deduplicates: bool) -> SenderSettings:
+    """The configuration as the core wants it."""
+    kinds = {"new": Kind.NEW, "modify": Kind.MODIFY, "cancel": Kind.CANCEL}
+    return SenderSettings(
+        after_send_forward=config.queue.after_send == "forward",
+        modify_loses_place=config.queue.modify_loses_place,
+        max_queue_age_ns=config.queue.max_queue_age_ms * MS,
+        ack_timeout_ns=config.exchange.ack_timeout_ms * MS,
+        retries=config.exchange.not_sent_retries,
+        retry_delay_ns=config.exchange.not_sent_delay_ms * MS,
+        counted=frozenset(int(kinds[name]) for name in config.throttle.count),
+        cancel_lane=config.throttle.reserve_cancels > 0,
+        query_settle_ns=config.exchange.query_settle_ms * MS,
+        query_interval_ns=config.exchange.query_interval_ms * MS,
+        query_attempts=config.exchange.query_attempts,
+        crossing=config.queue.internal_crossing,
+        deduplicates=deduplicates,
+    )
+
+
+def throttle_of(config: Config) -> Throttle:
+    """The throttle of `[throttle]`."""
+    throttle = config.throttle
+    return Throttle(ThrottleLimit(
+        rate=throttle.rate, per_ns=throttle.per_ms * MS, window=throttle.window, margin_ns=throttle.margin_ms * MS,
+        reserve_cancels=throttle.reserve_cancels,
+    ))  # fmt: skip
+
+
+class SenderRole:
+    """Role of the sender process."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.log: logging.Logger = context.log
+        self.resolved: Resolved = instance.read_desk(context.runtime)
+        self.config = self.resolved.config
+        self._bells: dict[str, Bell] = {}
+        self._results_since = 0
+        self._frames: deque[Frame] = deque()  # of intake's journal, taken and not looked at
+        self._consumed = 0  # of intake's sequences; `input` is what the journal knows of it
+        self._full_until_ns = 0  # no disk for the journal: tried again then
+        self._more = True  # something to do that nobody announces: the first cycle, the rest of something big
+        self._room_ns = 0  # not before then has the adapter room (monotonic)
+        self._kills: tuple[Kill, ...] = ()
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Attach, recover, and settle what a predecessor left open."""
+        config, context = self.config, self.context
+        offers = {"directory": context.path(instance.VENUE), "bell": context.path(f"{context.name}.bell")}
+        adapter = load_adapter(config.exchange.adapter, config.exchange.options, self.resolved.config_dir, offers)
+        self.caller = Caller(adapter, context.vitals)
+        self.responses = Responses(context.bell)
+        risk = Risk(limits_of(config.risk))
+        self.core = Batches(settings_of(config, self.caller.deduplicates), throttle_of(config), risk)
+        self.machine = SessionMachine(
+            config.session.logon_timeout_ms, config.session.logout_timeout_ms, config.session.reconnect_initial_ms,
+            config.session.reconnect_max_ms,
+        )
+        self.view = SessionView(context.runtime / instance.SESSION_PAGE)
+        self.page = Page.create(context.path(f"{context.name}.page"), PAGE_COUNTERS, HISTOGRAMS)
+        self._histograms = [self.page.histogram(name) for name in HISTOGRAMS]
+        self.journal: JournalWriter = journals.open_writer(self.resolved, journals.SENDER)
+        self.cursor = SendCursor(self.resolved)
+        self.switch = KillSwitch(Path(self.resolved.data_dir))
+        self._replay()
+        self.out_ring = self._open_out_ring()
+        self.core.base = self.journal.sequence
+        self.core.relieve = self._relieve
+        self._look_at_switch()
+        self._recover()
+
+    def _open_out_ring(self) -> RingWriter | None:
+        try:
+            return open_writer(self.context.path(instance.SENDER_INTAKE))
+        except IpcError as error:
+            self.log.warning("no ring to intake (%s): it follows the journal", error)
+            return None
+
+    def _replay(self) -> None:
+        """Folds the sender's journal into the core, from the newest snapshot on."""
+        folder = journals.folder(self.resolved)
+        fold = SenderFold(self.core, OsDisk(folder), journals.boot_word())
+        fold.load(folder)
+        fold.run(self.context.beat)
+        self._rebooted, self._first_ns = fold.rebooted, fold.first_ns
+        self.input = self._consumed = fold.input
+        ring = None
+        try:
+            ring = open_reader(self.context.path(instance.INTAKE_SENDER))
+        except IpcError as error:
+            self.log.warning("no ring from intake (%s): following its journal", error)
+        reader = journals.open_reader(self.resolved, journals.INTAKE)
+        if fold.source.position is not None:
+            reader.seek(fold.source.position, fold.input + 1)
+        self.feed = Feed(ring, reader, fold.input + 1)
+
+    def _recover(self) -> None:
+        now = monotonic_ns()
+        self.core.begin(now, time.time_ns())
+        cursor, in_call = self.cursor.settled(self.caller.has_left)
+        same_boot = self.journal.recovered.same_boot
+        spent_at = (self._first_ns or now) if self._rebooted else None
+        self.core.recover(cursor if same_boot else None, spent_at, in_call)
+        if not getattr(self.caller.adapter, "resumes", False):
+            self.core.connection_lost()
+        self._flush()
+        self.cursor.trust()
+        core = self.core
+        self.log.info(
+            "recovered: %d waiting, %d working, %d in doubt, %d bytes of a torn tail cut",
+            core.waiting, core.working, core.doubtful, self.journal.recovered.cut_bytes,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """Orderly end: log out if logged on, wait for the answer as long as configured, take everything down."""
+        deadline = monotonic_ns() + self.config.session.logout_timeout_ms * MS
+        while self.machine.link in (Link.ON, Link.LOGGING_OUT) and monotonic_ns() < deadline:
+            self._cycle(stopping=True)
+            self.context.beat()
+            self.context.bell.wait(self.ready, 0.01)
+        if self.machine.link is not Link.DOWN:
+            self._perform(Action.CLOSE)
+        self._flush()
+        self.journal.close()
+
+    # -- the shell's questions --------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Is there input?"""
+        if self._full_until_ns:
+            return monotonic_ns() >= self._full_until_ns
+        if self._more or self.feed.ready() or self.responses.ready() or self.caller.ready():
+            return True
+        return self.view.changed() or self.switch.changed()
+
+    def next_due_ns(self) -> int:
+        """The next instant at which something becomes due without input."""
+        if self._full_until_ns:
+            return self._full_until_ns
+        core, machine, now = self.core, self.machine, monotonic_ns()
+        due = [core.due_ns()]
+        if self._results_since:
+            due.append(self._results_since + RESULTS_WAIT_NS)
+        if machine.due_ns:
+            due.append(machine.due_ns)
+        if machine.on_line:
+            if core.lane.head() or core.cancel_lane.head():
+                due.append(max(core.throttle.next_free_ns(now), self._room_ns))
+            if core.doubtful:
+                due.append(core.queries_due_ns())
+        due.append(self._boundary_ns(now))
+        return min((instant for instant in due if instant), default=0)
+
+    def _boundary_ns(self, now: int) -> int:
+        """When the current session closes (as monotonic time), so that the last send is before it."""
+        closes = self.core.interval[1]
+        left = closes - time.time_ns()
+        return now + left if 0 < left < 10**12 else 0
+
+    def command(self, message: Any) -> object:
+        """Control messages; what they change is journalled with the next cycle."""
+        self._more = True
+        self.core.begin(monotonic_ns(), time.time_ns())
+        if isinstance(message, Stats):
+            return self.page.counters()
+        if isinstance(message, Reconnect) and self.machine.link is not Link.DOWN:
+            self._perform(Action.CLOSE)
+        elif isinstance(message, MassCancel):
+            return self._mass_cancel(Reason.MASS_CANCEL, message.upstream, message.account, message.symbol)
+        elif isinstance(message, Resolve):
+            return self.core.resolve(key_of(message.account, message.client_order_id), message.sent)
+        return None
+
+    def work(self) -> bool:
+        """One cycle."""
+        return self._cycle(stopping=False)
+
+    # -- the cycle --------------------------------------------------------------------------------------------------
+
+    def _cycle(self, stopping: bool) -> bool:
+        core = self.core
+        now, wall = monotonic_ns(), time.time_ns()
+        if not self._has_room(now):
+            return False
+        core.begin(now, wall)
+        taken = self._take()
+        heard = self._hear()
+        if self.switch.changed():
+            self._look_at_switch()
+        is_open = self._session(wall) and not stopping
+        self._step_session(is_open, now)
+        core.tick()
+        unfinished = core.go_on(MASS_STEP) if core.mass_actions else False
+        if self.machine.on_line:
+            self._ask_about_doubts()
+        released = self._release(now) if is_open and self.machine.on_line else 0
+        calls = core.calls
+        busy = bool(taken or heard or calls)
+        if core.out and (busy or not self._results_may_wait(now)):
+            self._flush()
+        self.feed.commit()
+        self._more = released == RELEASE_MAX or unfinished or bool(self._frames)
+        if calls:
+            self._call(calls)
+        self._publish()
+        return busy
+
+    def _has_room(self, now: int) -> bool:
+        """Is there disk for a cycle's frames? Without it nothing is taken, heard or sent: everything stays where it is,
+        and goes on once there is space."""
+        if self.journal.room() >= ROOM_BYTES:
+            return True
+        if now < self._full_until_ns:
+            return False
+        try:
+            self.journal.prepare()
+        except JournalFull as error:
+            if not self._full_until_ns:
+                self.log.error("nothing is sent: %s", error)
+            self._full_until_ns = now + FULL_RETRY_NS
+        else:
+            self._full_until_ns = 0
+        self.page["disk_full"] = int(self._full_until_ns > 0)
+        return not self._full_until_ns
+
+    def _take(self) -> bool:
+        """What intake admitted. While the old trade date is being ended, the requests of the new one wait."""
+        core, frames = self.core, self._frames
+        if not frames:
+            frames.extend(self.feed.take(TAKE_BYTES))
+        taken = False
+        while frames and not core.rolling:
+            frame = frames.popleft()
+            core.take(frame.payload)
+            self._consumed = frame.sequence + frame.records - 1
+            self._relieve()
+            taken = True
+        return taken
+
+    def _release(self, now: int) -> int:
+        """Lets out what the throttle and the adapter have room for; what is more waits in the queue."""
+        limit = min(RELEASE_MAX, self.caller.room())
+        released = self.core.release(limit)
+        self._room_ns = now + ROOM_RETRY_NS if released == limit < RELEASE_MAX else 0
+        return released
+
+    def _results_may_wait(self, now: int) -> bool:
+        """Results that stand alone wait a moment for a frame that is written anyway."""
+        if any(record[0] != _RESULT for record in self.core.out):
+            return False
+        return now - self._results_since < RESULTS_WAIT_NS
+
+    def _relieve(self) -> None:
+        """Between two decisions: enough for a frame?"""
+        if len(self.core.out) >= FRAME_RECORDS:
+            self._flush()
+            self.context.beat()
+
+    def _flush(self) -> None:
+        """One frame, one sync; then whoever follows the journal may see it."""
+        core = self.core
+        if not core.out and self.input == self._consumed:
+            return
+        tells = any(part[0] not in _SILENT for part in core.out) or 2 * core.waiting > self.config.queue.capacity
+        payload, count = core.taken()
+        self.input = self._consumed
+        frame = self.journal.append(payload, count, core.wall, core.now, self.input)
+        self.page["frames"] += 1
+        inject.point("sender.written")
+        before = monotonic_ns()
+        self.journal.sync()
+        inject.point("sender.synced")
+        self._histograms[2].record(monotonic_ns() - before)
+        self._results_since = 0
+        ring = self.out_ring
+        if ring is not None and (len(frame) > ring.frame_bytes_max or not ring.try_put(frame)):
+            self.page["hints_dropped"] += 1
+        if tells:
+            self._bell("intake").ring()
+        inject.point("sender.handed_on")
+
+    def _call(self, calls: list[Call]) -> None:
+        """Performs the calls whose INTENTs are durable, one after the other."""
+        closes, killed, lost = self.core.interval[1], self.switch.changed, ""
+        made = calls if self.caller.is_raw else list(_one_by_one(calls))
+        for done, call in enumerate(made):
+            call_ns = monotonic_ns()
+            if time.time_ns() >= closes or killed() or lost:
+                for left in reversed(made[done:]):  # the first of them is the first in line again
+                    self._returned(call_ns, call_ns, left, Outcome.NOT_CALLED)
+                break
+            outcome, lost = self._make_call(*call)
+            self._returned(call_ns, monotonic_ns(), call, outcome)
+            if outcome == Outcome.SENT:
+                self._count_sent(call_ns, call[2])
+            elif outcome == Outcome.FAILED:
+                self._flush()  # a doubt is told before the next call
+        calls.clear()
+        if lost:
+            self._happened(SessionEvent.DISCONNECTED, lost)
+        if self.core.out and not self._results_since:
+            self._results_since = monotonic_ns()
+
+    def _make_call(self, sequence: int, item: Any, intents: bytes) -> tuple[int, str]:
+        """One call with the send cursor around it: what it did, and why the connection is lost ("" = it is not)."""
+        caller, last = self.caller, sequence
+        outcome, lost = Outcome.SENT, ""
+        try:
+            if isinstance(item, list):
+                last += len(item) - 1
+                self.cursor.enter_batch(sequence, last, caller.position)
+                inject.point("sender.before_call")
+                caller.send_records(intents, len(item))
+            else:
+                self.cursor.words[1] = 2 * sequence
+                inject.point("sender.before_call")
+                (caller.send_record if caller.is_raw else caller.send)(intents)
+        except NotSent as error:
+            outcome = Outcome.NOT_SENT
+            self.log.warning("not sent: %s: %s", text(intents[96:132]), error)
+        except WrongCaller:
+            raise
+        except Exception as error:
+            outcome = Outcome.FAILED
+            self.log.warning("in doubt: %s: %s: %s", text(intents[96:132]), type(error).__name__, error)
+            lost = repr(error) if isinstance(error, ConnectionError) else ""
+        inject.point("sender.after_call")
+        self.cursor.words[1] = 2 * last + 1
+        inject.point("sender.called")
+        return outcome, lost
+
+    def _returned(self, call_ns: int, return_ns: int, call: Call, outcome: int) -> None:
+        sequence, item, _ = call
+        (self.core.returned_all if isinstance(item, list) else self.core.returned)(
+            call_ns, return_ns, sequence, item, outcome
+        )
+
+    def _count_sent(self, call_ns: int, intents: bytes) -> None:
+        """How long it took from an upstream's submit to the call; each frame of an upstream has one instant."""
+        with memoryview(intents).cast("q") as words:
+            submitted = Counter(words[4 :: REQUEST_BYTES // 8].tolist())
+        for submit_ns, count in submitted.items():
+            if submit_ns:
+                self._histograms[0].record(call_ns - submit_ns, count)
+
+    # -- the exchange -----------------------------------------------------------------------------------------------
+
+    def _hear(self) -> bool:
+        """What the exchange has said."""
+        if self.machine.link is not Link.DOWN:
+            self.caller.poll()
+        if not self.responses.ready():
+            return False
+        for frame in self.responses.drain_frames():
+            if frame[7::REPORT_BYTES].translate(None, _NOT_OF_THE_SESSION):
+                self._hear_one_by_one(frame)
+            else:
+                self.core.respond_frame(frame)
+            self._relieve()
+        for latency, count in Counter(self.core.latencies).items():
+            self._histograms[1].record(latency, count)
+        self.core.latencies.clear()
+        return True
+
+    def _hear_one_by_one(self, frame: bytes) -> None:
+        """A frame in which the exchange says something about the session."""
+        found = [frame[at : at + REPORT_BYTES] for at in range(0, len(frame), REPORT_BYTES)]
+        position, end = 0, len(found)
+        while position < end:
+            record = found[position]
+            position += 1
+            words = None
+            if record[5] & _HAS_TEXT and position < end:
+                words = found[position]
+                position += 1
+            event = _SESSION_RESPONSES.get(record[7]) if not record[5] & _UNMATCHED else None
+            if event is None:
+                self.core.respond(record, words)
+            else:
+                self._happened(event, decode_text(words) if words else "")
+            self._relieve()
+
+    def _look_at_switch(self) -> None:
+        """The kill switch has been touched: hold back what it names, cancel what it wants canceled."""
+        state = self.switch.read()
+        asked = state.cancel != self.core.cancels_asked
+        if state.kills == self._kills and not asked:
+            return
+        self._kills = state.kills
+        self.core.set_kill(kill.flag for kill in state.kills)
+        names = ", ".join(kill.scope for kill in state.kills)
+        self.core.note(SessionEvent.KILL if state.kills else SessionEvent.RESUME, names, state.cancel)
+        self.log.warning("kill switch: %s", names or "off")
+        if asked:
+            scope = state.cancel_scope
+            self._mass_cancel(Reason.KILLED, 0, scope.account, scope.symbol)
+
+    def _mass_cancel(self, reason: Reason, upstream: int, account: str, symbol: str) -> int:
+        """Takes it up; returns how many orders it concerns."""
+        wish = mass_action(Mass.CANCEL, reason, upstream, account, symbol)
+        count = self.core.concerned(wish)
+        self.core.wish(wish)
+        self.log.warning("%s: %s: %d orders", reason.name.lower(), wish, count)
+        return count
+
+    def _ask_about_doubts(self) -> None:
+        """Asks the exchange about orders in doubt, as far as it can be asked."""
+        if not self.core.doubtful:
+            return
+        for key in self.core.queries(self.caller.can_query):
+            try:
+                self.caller.query(text(key[16:]), text(key[:16]))
+            except WrongCaller:
+                raise
+            except ConnectionError as error:
+                self._happened(SessionEvent.DISCONNECTED, repr(error))
+                return
+            except Exception as error:  # a failed query says nothing about the order
+                self.log.warning("query %s: %s: %s", text(key[16:]), type(error).__name__, error)
+
+    # -- the session ------------------------------------------------------------------------------------------------
+
+    def _session(self, wall: int) -> bool:
+        """Inside trading hours? Begins and ends our own interval as the clock passes its edges."""
+        core = self.core
+        if core.interval[1] and wall >= core.interval[1]:
+            self._close_interval()
+        state = self.view.read()
+        if state.is_open_at(wall) and (state.open_ns, state.close_ns) != core.interval:
+            if core.interval[1] and state.open_ns >= core.interval[1]:
+                self._close_interval()  # another session; else the same one is known to last longer or shorter
+            core.note(SessionEvent.STARTED, interval=(state.open_ns, state.close_ns), trade_date=state.trade_date)
+        elif self.view.known and not state.is_open_at(wall) and core.interval[1]:
+            self._close_interval()  # the schedule was changed, or the clock was set
+        return bool(core.interval[1])
+
+    def _close_interval(self) -> None:
+        """The session is over: what waits ends as configured."""
+        core = self.core
+        core.note(SessionEvent.STOPPED)
+        if core.doubtful:
+            self.log.error("%d requests end with the session, and nobody knows what became of them", core.doubtful)
+            core.wish(mass_action(Mass.GIVE_UP, Reason.OUTCOME_UNKNOWN))
+        rule = self.config.session.queued_at_close
+        if rule == "expire":
+            core.wish(mass_action(Mass.EXPIRE_WAITING, Reason.EXPIRED_AT_CLOSE))
+        elif rule == "cancel":
+            core.wish(mass_action(Mass.CANCEL_WAITING, Reason.CANCELED_AT_CLOSE))
+
+    def _step_session(self, is_open: bool, now: int) -> None:
+        action = self.machine.step(is_open, now)
+        while action is not Action.NONE:
+            self._perform(action)
+            action = self.machine.step(is_open, now)
+
+    def _perform(self, action: Action) -> None:
+        session, caller = self.config.session, self.caller
+        event = {
+            Action.CONNECT: SessionEvent.CONNECTED,
+            Action.LOGON: SessionEvent.LOGON_SENT,
+            Action.LOGOUT: SessionEvent.LOGOUT_SENT,
+            Action.CLOSE: SessionEvent.DISCONNECTED,
+        }[action]
+        try:
+            if action is Action.CONNECT:
+                caller.connect(self.responses)
+            elif action is Action.LOGON:
+                caller.send_logon(session.username, session.password)
+            elif action is Action.LOGOUT:
+                caller.send_logout(session.username)
+            else:
+                caller.close()
+        except WrongCaller:
+            raise
+        except Exception as error:
+            self.log.warning("%s failed: %s: %s", action.name.lower(), type(error).__name__, error)
+            self._happened(SessionEvent.DISCONNECTED, f"{action.name.lower()}: {error}")
+            return
+        self._happened(event, "")
+
+    def _happened(self, event: SessionEvent, words: str) -> None:
+        """An event of the connection: the machine, the journal, and what follows from it."""
+        was = self.machine.link
+        now = monotonic_ns()
+        if not self.machine.on(event, now):
+            return
+        if self.machine.link is Link.DOWN and was is not Link.DOWN:
+            if event is not SessionEvent.LOGGED_OUT:
+                self.core.connection_lost()
+            self._close_quietly()
+            self.machine.due_ns = now + int((self.machine.due_ns - now) * random.uniform(0.75, 1.25))
+        elif event is SessionEvent.LOGGED_ON:
+            self.core.ask_again()
+        self.core.note(event, words)
+        self.log.info("session: %s %s", event.name.lower(), words)
+
+    def _close_quietly(self) -> None:
+        try:
+            self.caller.close()
+        except WrongCaller:
+            raise
+        except Exception as error:
+            self.log.info("close: %s: %s", type(error).__name__, error)
+
+    # -- what others see --------------------------------------------------------------------------------------------
+
+    def _publish(self) -> None:
+        page, core = self.page, self.core
+        now = monotonic_ns()
+        values = array("q", core.counters.values())
+        values.extend((
+            core.waiting, self.config.queue.capacity, core.working, core.doubtful, core.throttle.limit.rate,
+            core.throttle.used(now), core.throttle.next_free_ns(now), bool(core.interval[1]), self.machine.link,
+            self.machine.logons, self.feed.gaps,
+        ))  # fmt: skip
+        first = page.index(PAGE_COUNTERS[0])
+        page.words[first : first + len(values)] = memoryview(values)  # in the order of PAGE_COUNTERS
+
+    def _bell(self, role: str) -> Bell:
+        """The doorbell of another process; made here if it has not started yet."""
+        bell = self._bells.get(role)
+        if bell is None:
+            path = self.context.path(f"{role}.bell")
+            try:
+                bell = Bell.attach(path)
+            except IpcError:
+                bell = Bell.create(path)
+            self._bells[role] = bell
+        return bell
+
+
+def _one_by_one(calls: list[Call]) -> Iterator[Call]:
+    """For an adapter that takes one request at a time."""
+    for sequence, item, intents in calls:
+        if isinstance(item, list):
+            for i, order in enumerate(item):
+                yield sequence + i, order, intents[i * REQUEST_BYTES : (i + 1) * REQUEST_BYTES]
+        else:
+            yield sequence, item, intents
+
+
+def run() -> None:
+    """Entry of `python -m oms_actors.actors.sender`."""
+    main("sender", SenderRole)
+
+
+if __name__ == "__main__":
+    run()

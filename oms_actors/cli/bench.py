@@ -1,0 +1,206 @@
+"""`oms bench`: measure this machine, and the desk on it.
+
+The benches themselves are in `bench/` beside this package; they come with a checkout (`make`), not with a wheel.
+"""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oms_actors.cli import options
+from oms_actors.cli.output import Failed, emit, note, table, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.measure import Finding, Options
+
+STRESS = "stress"
+_GOAL_COLORS = {"aim": "bold green", "floor": "yellow", "below": "bold red", "not measured": "dim"}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(rich_help_panel=options.SETUP)(bench)
+
+
+def bench(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; none: all. `list` names them.")]
+    = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="Orders per second of the open loops [1000]; of `stress` the "
+                                                         "rate that it begins with [20000].")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.01, help="Seconds of each timed run.")] = None,
+    orders: Annotated[int | None, typer.Option(min=1, help="Orders of each run that is not timed [200000].")] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often each is run; the spread is the noise.")] = 3,
+    upstreams: Annotated[int, typer.Option(min=1, max=64, help="Of `stress`.")] = 2,
+    durability: Annotated[str, typer.Option(help="Of `stress`: power or process.")] = "process",
+    folder: Annotated[Path | None, typer.Option(help="Where journals and databases go: the disk measured.")] = None,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Only show that they work: the figures mean nothing.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one page of HTML.")] = None,
+    hlog: Annotated[Path | None, typer.Option(help="Write latencies as HdrHistogram logs into this folder.")] = None,
+    compare: Annotated[Path | None, typer.Option(exists=True, help="An earlier `--json` to compare with.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Measure throughput, latency and everything else that there are goals for.
+
+    Every bench checks its own answer and fails on a wrong one. `oms bench stress` searches the highest rate that the
+    whole path sustains and says what gives way first. Close other programs before: the noise is in the output.
+    """
+    measure, report = _benches()
+    wanted = measure.Options(runs=runs, rate=rate, seconds=duration, orders=orders, tiny=tiny, folder=folder)
+    if names == ["list"]:
+        _list(json)
+        return
+    findings, extra = _run(names or [], wanted, upstreams, durability)
+    busy = extra.pop("busy_elsewhere")
+    found = report.document(findings, _host(folder) | {"busy_elsewhere": busy}) | extra
+    if compare is not None:
+        found["compared"] = _compared(compare, found)
+    if html is not None:
+        from bench.page import html as page
+
+        html.write_text(page(found))
+        note(f"written: {html}")
+    if hlog is not None:
+        note(f"written: {len(report.write_hlog(hlog, findings))} files in {hlog}")
+    if json:
+        emit(found)
+    else:
+        _show(found)
+
+
+def _benches() -> tuple[Any, Any]:
+    """The modules of `bench/`."""
+    try:
+        from bench import measure, report
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == "bench":
+            raise Failed("the benches are not installed: they come with a checkout; there, `make` and `.venv/bin/oms "
+                         "bench`") from None  # fmt: skip
+        raise
+    return measure, report
+
+
+def _list(json: bool) -> None:
+    from bench.suite import SUITE
+
+    if json:
+        emit({"benches": [{"name": each.name, "what": each.what} for each in SUITE]})
+    else:
+        stress = (STRESS, "highest sustained rate of the whole path, and what gives way")
+        table("", ("name", "what"), [*((each.name, each.what) for each in SUITE), stress])
+
+
+def _run(
+    names: list[str], wanted: Options, upstreams: int, durability: str
+) -> tuple[dict[str, Finding], dict[str, Any]]:
+    """All findings by name, and what `stress` has to tell besides."""
+    from bench.measure import WrongAnswer
+    from bench.suite import chosen
+
+    if durability not in ("power", "process"):
+        usage(f"--durability {durability}: must be power or process")
+    try:
+        benches = chosen(name for name in names if name != STRESS) if names != [STRESS] else []
+    except KeyError as error:
+        usage(f"no bench is called {error}: `oms bench list` names them")
+    findings: dict[str, Finding] = {}
+    extra: dict[str, Any] = {"busy_elsewhere": _busy()}
+    try:
+        with _progress(sum(each.weight for each in benches) or 1) as step:
+            for each in benches:
+                step(f"{each.name}: {each.what}", 0)
+                findings[each.name] = each.run(wanted)
+                step("", each.weight)
+        if STRESS in names:
+            findings[STRESS], extra[STRESS] = _stress(wanted, upstreams, durability)
+    except WrongAnswer as error:
+        raise Failed(f"wrong answer: {error}") from error
+    return findings, extra
+
+
+def _stress(wanted: Options, upstreams: int, durability: str) -> tuple[Finding, dict[str, Any]]:
+    from bench import stress
+
+    def tell(trial: stress.Trial) -> None:
+        weakest = trial.weakest()
+        verdict = "sustained" if trial.sustained else stress.STAGES[weakest][0] if weakest is not None else "too late"
+        note(f"{trial.rate:>9,}/s: {verdict}, last row {trial.drained_s:.2f} s after the last order")
+
+    found = stress.search(wanted, upstreams, durability, tell)
+    return stress.finding(found), found
+
+
+def _busy() -> float:
+    from bench.host import busy_elsewhere
+
+    busy = busy_elsewhere()
+    if busy > 0.2:
+        note(f"other programs use {100 * busy:.0f} % of this machine: the figures will be worse than it can do")
+    return busy
+
+
+def _host(folder: Path | None) -> dict[str, Any]:
+    from bench.host import host
+
+    return host(folder)
+
+
+def _compared(path: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
+    from bench.compare import compare
+
+    try:
+        old = jsons.loads(path.read_text().strip().splitlines()[-1])
+        return compare(old, found)
+    except (ValueError, IndexError, KeyError, TypeError):
+        raise Failed(f"{path}: is not what `oms bench --json` wrote") from None
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
+    """A bar on a terminal, else a line for each bench, on stderr."""
+    if not sys.stderr.isatty():
+        yield lambda text, _: note(f"{text} ...") if text else None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from oms_actors.cli.output import console
+
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def step(text: str, done: int) -> None:
+            progress.update(task, advance=done, description=text or None)
+
+        yield step
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    for each in found["benches"]:
+        table(each["title"], ("figure", "median", "min", "max", "unit"), (
+            (metric["name"], metric["median"], metric["min"], metric["max"], metric["unit"])
+            for metric in each["metrics"]
+        ), right=("median", "min", "max"))  # fmt: skip
+        for words in each["notes"]:
+            note(words)
+    if found.get("compared"):
+        table("Against the other run", ("bench", "figure", "then", "now", "change %", "verdict"), (
+            (row["bench"], row["name"], row["old"], row["new"], row["change_percent"], row["verdict"])
+            for row in found["compared"] if row["verdict"] != "same"
+        ), right=("then", "now", "change %"))  # fmt: skip
+    measured = [row for row in found["goals"] if row["measured"] is not None]
+    if measured:
+        table("Goals", ("what", "measured", "floor", "aim", "unit", "verdict"), (
+            (row["what"], row["measured"], row["floor"], row["aim"], row["unit"],
+             Text(row["verdict"], _GOAL_COLORS[row["verdict"]])) for row in measured
+        ), right=("measured", "floor", "aim"))  # fmt: skip

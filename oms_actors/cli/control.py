@@ -1,0 +1,130 @@
+"""`oms kill`, `oms resume`: the kill switch. `oms upstream …`: who sends orders."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from oms_actors.cli import options
+from oms_actors.cli.output import Failed, emit, note, size, table, usage
+from oms_actors.cli.places import data_dir
+
+if TYPE_CHECKING:
+    from oms_actors.edges.kill_switch import KillState
+
+group = typer.Typer(help="Upstreams: who sends orders.", no_args_is_help=True)
+
+Account = Annotated[str, typer.Option("--account", "-a", help="Only this account.")]
+Symbol = Annotated[str, typer.Option("--symbol", "-s", help="Only this symbol.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command(rich_help_panel=options.CONTROL)(kill)
+    app.command(rich_help_panel=options.CONTROL)(resume)
+    app.add_typer(group, name="upstream", rich_help_panel=options.CONTROL)
+
+
+def kill(
+    account: Account = "",
+    symbol: Symbol = "",
+    cancel_working: Annotated[
+        bool, typer.Option("--cancel-working", help="Also cancel our orders that are at the exchange.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    config: options.ConfigFile = None,
+    instance: options.Instance = options.DEFAULT,
+    json: options.Json = False,
+) -> None:
+    """Stop sending orders at once: all of them, or those of an account or symbol. It holds until `oms resume`.
+
+    It is a file that the sender looks at before every call: it works while other processes hang or are dead, and it
+    survives a restart.
+    """
+    from oms_actors.edges.kill_switch import Kill, KillSwitch
+
+    _one_scope(account, symbol)
+    flag = Kill(account, symbol, _user(), time.time_ns(), reason)
+    state = KillSwitch(data_dir(config, instance)).kill(flag, cancel_working)
+    _tell(state, f"killed {flag.scope}; `oms resume` lets it go on", json)
+
+
+def resume(
+    account: Account = "",
+    symbol: Symbol = "",
+    config: options.ConfigFile = None,
+    instance: options.Instance = options.DEFAULT,
+    json: options.Json = False,
+) -> None:
+    """Let orders go again: for an account or symbol, or (neither named) for everything that was stopped."""
+    from oms_actors.edges.kill_switch import KillSwitch
+
+    _one_scope(account, symbol)
+    state = KillSwitch(data_dir(config, instance)).resume(account, symbol)
+    left = ", ".join(kill.scope for kill in state.kills)
+    _tell(state, f"resumed; still stopped: {left}" if left else "resumed; nothing is stopped", json)
+
+
+def _one_scope(account: str, symbol: str) -> None:
+    if account and symbol:
+        usage("name an account or a symbol, not both")
+
+
+def _user() -> str:
+    """Who does it, for the record."""
+    import pwd
+
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    by = os.environ.get("SUDO_USER")
+    return f"{by} as {name}" if by else name
+
+
+def _tell(state: KillState, text: str, json: bool) -> None:
+    if json:
+        emit({"stopped": [{"account": each.account, "symbol": each.symbol, "by": each.by, "time_ns": each.time_ns,
+                           "reason": each.reason} for each in state.kills]})  # fmt: skip
+    else:
+        note(text)
+
+
+@group.command("list")
+def list_(instance: options.Instance = options.DEFAULT, json: options.Json = False) -> None:
+    """Show every upstream: whether it lives, and what lies in its rings."""
+    from oms_actors.edges.upstream_files import upstreams
+    from oms_actors.instance import read_desk, runtime_dir
+
+    runtime = runtime_dir(instance)
+    read_desk(runtime)
+    found = upstreams(runtime)
+    if json:
+        emit({"upstreams": [each._asdict() | {"rings": [ring._asdict() for ring in each.rings]} for each in found]})
+        return
+    columns = ("upstream", "pid", "state", "requests waiting", "reports waiting", "memory")
+    table("", columns, (
+        (each.name, str(each.pid or "-"), each.problem or ("attached" if each.alive else "gone"),
+         *([size(ring.depth) for ring in each.rings] or ["-", "-"]), size(each.bytes)) for each in found
+    ), right=(columns[1], *columns[3:]))  # fmt: skip
+
+
+@group.command()
+def remove(name: str, instance: options.Instance = options.DEFAULT, json: options.Json = False) -> None:
+    """Take a dead upstream's shared memory away. Its orders stay; reports that it has not read are in the database."""
+    from oms_actors.edges.upstream_files import remove as remove_file
+    from oms_actors.instance import read_desk, runtime_dir
+
+    runtime = runtime_dir(instance)
+    read_desk(runtime)
+    try:
+        remove_file(runtime, name)
+    except FileNotFoundError:
+        raise Failed(f"no upstream {name!r}: `oms upstream list` shows them") from None
+    if json:
+        emit({"removed": name})
+    else:
+        note(f"removed {name}")

@@ -1,0 +1,348 @@
+"""The sender's core for plain traffic, by whole frames: the same decisions and the same bytes as one by one.
+
+Theory of operation. Nearly all traffic is plain: a NEW is admitted, goes out unchanged, is acknowledged and filled. For
+a run of such records one short loop moves the orders, and the records that follow are built by columns (field i of
+every record in one strided copy). Whatever is not plain (a change, a doubt, a text, a refusal, risk limits) ends the
+run and goes the long way through `Sender`, in its turn. `tests/core/test_batches.py` holds one against the other.
+
+In `out` a run is one element that holds several records; in `calls` it is one call that hands over several INTENTs.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from oms_actors.core.answers import runs
+from oms_actors.core.pending import (
+    DONE_WINDOW,
+    FINAL,
+    FIRST_DONE,
+    FROM_SENDER,
+    FROM_VENUE,
+    HAS_TEXT,
+    NEW,
+    QUEUED,
+    SENT,
+    WORKING,
+    Order,
+    Pending,
+    SenderSettings,
+)
+from oms_actors.core.reports import NO_EXEC, average
+from oms_actors.core.risk import NO_LIMITS, Risk
+from oms_actors.core.scopes import Scopes
+from oms_actors.core.sender import Sender
+from oms_actors.core.throttle import Throttle
+from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ResponseType, TimeInForce
+from oms_actors.record import AT_FLAGS, KEY, REPORT_BYTES, REQUEST_BYTES, RESULT, VERSION
+
+FEW = 8
+"""So few records are not worth setting out columns."""
+_ACK, _FILL = int(ResponseType.ACK), int(ResponseType.FILL)
+_REPORT, _INTENT_NEW, _RESULT = int(Kind.REPORT), int(Kind.INTENT_NEW), int(Kind.RESULT)
+_NEW, _PARTIALLY_FILLED, _FILLED = int(OrdStatus.NEW), int(OrdStatus.PARTIALLY_FILLED), int(OrdStatus.FILLED)
+_LAST = struct.Struct("<qq")
+"""Quantity and price of a fill, at byte 48 of its report."""
+_NO_FILL = bytes(_LAST.size)
+_IN, _OUT, _OF_RESULT = REQUEST_BYTES // 8, REPORT_BYTES // 8, RESULT.size // 8
+# Words of a report and the words of the request that they repeat: price, number, the ids (account, client order id,
+# original id, symbol: 13 words).
+_COPIES = ((11, 6), (30, 7), (31, 23), *((12 + i, 10 + i) for i in range(13)))
+
+
+def _by_response(ack: int, fill: int) -> bytes:
+    table = bytearray(256)
+    table[_ACK], table[_FILL] = ack, fill
+    return bytes(table)
+
+
+_EXEC_TYPE = _by_response(ExecType.NEW, ExecType.TRADE)
+_REQUEST_KIND = _by_response(NEW, 0)
+_FLAGS = _by_response(FROM_SENDER | FROM_VENUE | FINAL, FROM_SENDER | FROM_VENUE)
+
+
+class Batches(Sender):
+    """A Sender whose `take`, `release` and `respond_frame` work by runs. Calls of `calls` whose second element is a
+    list have come back with `returned_all`."""
+
+    def __init__(
+        self, settings: SenderSettings, throttle: Throttle, risk: Risk | None = None, scopes: Scopes | None = None
+    ) -> None:
+        super().__init__(settings, throttle, risk, scopes)
+        plain = not settings.max_queue_age_ns and not self.scopes.limits
+        self._sends_runs = plain and NEW in settings.counted
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def take(self, payload: bytes) -> int:
+        """As Sender.take."""
+        if len(payload) < FEW * REQUEST_BYTES or self.crossing is not None or self.risk.limits is not NO_LIMITS:
+            return super().take(payload)
+        count = 0
+        for kinds, data in runs(payload):
+            refused = any(data[28::REQUEST_BYTES]) or any(data[29::REQUEST_BYTES])
+            if len(kinds) < FEW or kinds.count(NEW) < len(kinds) or refused:
+                count += super().take(data)
+            else:
+                count += self._admit_all(data)
+        return count
+
+    def _admit_all(self, data: bytes) -> int:
+        """NEWs, all of them admitted by intake."""
+        with memoryview(data).cast("q") as words:
+            quantities, prices, stops = (words[at::_IN].tolist() for at in (6, 7, 8))
+        records = [data[at : at + REQUEST_BYTES] for at in range(0, len(data), REQUEST_BYTES)]
+        keys = [record[KEY] for record in records]
+        orders = list(map(Order, records, keys, quantities, prices, stops))
+        self.ids.update(zip(keys, orders, strict=True))
+        self._newest = records[-1]
+        self.lane.extend(orders)
+        self.waiting += len(orders)
+        self.counters["received"] += len(orders)
+        return len(orders)
+
+    # -- sending --------------------------------------------------------------------------------------------------
+
+    def release(self, limit: int, cancels_only: bool = False) -> int:
+        """As Sender.release."""
+        others = self._resends or self.risk.enabled or self.cancel_lane.head() is not None
+        if others or cancels_only or not self._sends_runs:
+            return super().release(limit, cancels_only)
+        released = 0
+        while released < limit:
+            run = self._release_run(limit - released) or super().release(1)
+            if not run:
+                break
+            released += run
+        return released
+
+    def _release_run(self, limit: int) -> int:
+        """Takes what is plain out of the line's head; 0 where that is too little to be worth it."""
+        lane = self.lane
+        if min(len(lane), limit) < FEW or lane.head() is None:
+            return 0
+        limit = min(limit, self.throttle.available(self.now))
+        orders: list[Order] = lane.take_while(_is_plain, limit) if limit >= FEW else []
+        if len(orders) < FEW:
+            for order in reversed(orders):
+                lane.return_first(order)
+            return 0
+        self.throttle.take_many(self.now, len(orders))
+        self._send_all(orders)
+        return len(orders)
+
+    def _send_all(self, orders: list[Order]) -> None:
+        """Their INTENTs: each request as it came, but for kind and sequence."""
+        count, first = len(orders), self.base + len(self.out)
+        sequences = range(first, first + count)
+        frame = bytearray().join([order.record for order in orders])
+        frame[::REQUEST_BYTES] = bytes((_INTENT_NEW,)) * count
+        with memoryview(frame).cast("q") as words:
+            words[1::_IN] = _column(sequences)
+        for order in orders:
+            order.attempt = 1
+            order.phase = SENT
+        if any(frame[80::REQUEST_BYTES]):
+            self.alias.update((order.key[16:], order.key) for order in orders if order.key[0])
+        self._intents.update(zip(sequences, orders, strict=True))
+        self.waiting -= count
+        self.out.add(bytes(frame), count)
+        self.calls.append((first, orders, self.out[-1]))
+
+    def returned_all(self, call_ns: int, return_ns: int, first: int, orders: list[Order], outcome: int) -> None:
+        """The call that handed over these orders' INTENTs, `first` the first of them, has come back."""
+        count = len(orders)
+        sequences = range(first, first + count)
+        if outcome != Outcome.SENT:
+            pairs = list(zip(sequences, orders, strict=True))
+            for sequence, order in reversed(pairs) if outcome == Outcome.NOT_CALLED else pairs:
+                self.returned(call_ns, return_ns, sequence, order, outcome)
+            return
+        self.throttle.returned_many(return_ns, count)
+        results = bytearray(RESULT.pack(_RESULT, VERSION, outcome, 1, 0, call_ns, return_ns) * count)
+        with memoryview(results).cast("q") as words:
+            words[1::_OF_RESULT] = _column(sequences)
+        self.out.add(bytes(results), count)
+        self.now = return_ns
+        self.counters["sent"] += count
+        for sequence in sequences:
+            del self._intents[sequence]
+        for order in orders:
+            if order.phase == SENT:
+                order.sent_ns = call_ns
+        if self.settings.ack_timeout_ns:
+            self._timeouts.append((return_ns + self.settings.ack_timeout_ns, orders, 1))
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """As Sender.tick. What has been answered is forgotten long before its time is up."""
+        timeouts = self._timeouts
+        while timeouts:
+            deadline, items, attempt = timeouts[0]
+            unanswered = items if isinstance(items, list) else [items]
+            while unanswered and (unanswered[-1].phase != SENT or unanswered[-1].attempt != attempt):
+                unanswered.pop()
+            if unanswered and deadline > self.now:
+                break
+            timeouts.popleft()
+            for item in unanswered:
+                if item.phase == SENT and item.attempt == attempt:
+                    self.doubt(item)
+                    self.relieve()
+        super().tick()
+
+    # -- answers --------------------------------------------------------------------------------------------------
+
+    def respond_frame(self, frame: bytes) -> None:
+        """As Sender.respond for each record of a frame (256 bytes each, a text behind the one it belongs to)."""
+        end, at = len(frame) // REPORT_BYTES * REPORT_BYTES, 0
+        by_runs = end >= FEW * REPORT_BYTES and self.risk.limits is NO_LIMITS
+        while at < end:
+            if by_runs:
+                at += self._respond_run(frame, at)
+            if at < end:
+                at += self._respond_one(frame, at)
+
+    def _respond_one(self, frame: bytes, at: int) -> int:
+        """The long way; returns how many bytes that was."""
+        after = at + REPORT_BYTES
+        record, text = frame[at:after], None
+        if record[AT_FLAGS] & HAS_TEXT and after < len(frame):
+            text = frame[after : after + REPORT_BYTES]
+        self.respond(record, text)
+        return REPORT_BYTES if text is None else 2 * REPORT_BYTES
+
+    def _respond_run(self, frame: bytes, begin: int) -> int:
+        """Takes in plain acknowledgements and fills from byte `begin` on; returns how many bytes they had.
+
+        One loop without calls of our own: this is the hottest code of a desk.
+        """
+        order_of, finished, now = self.ids.get, self._done.append, self.now
+        run = _Run()
+        add_order, add_state, add_latency = run.orders.append, run.states.append, run.latencies.append
+        add_cum, add_average = run.cums.append, run.averages.append
+        working = fills = 0
+        for at in range(begin, len(frame), REPORT_BYTES):
+            order = order_of(frame[at + 96 : at + 148])
+            response = frame[at + 7]
+            if (
+                order is None or order.pending is not None or order.extra is not None
+                or frame[at] != _REPORT or frame[at + AT_FLAGS] & HAS_TEXT
+            ):  # fmt: skip
+                break
+            if response == _ACK:
+                if order.phase != SENT or order.answered or order.cum or frame[at + 48 : at + 64] != _NO_FILL:
+                    break
+                order.answered, order.phase = True, WORKING
+                working += 1
+                add_state(_NEW)
+                add_cum(0)
+                add_average(0)
+            elif response == _FILL and order.phase == WORKING and order.answered:
+                quantity, price = _LAST.unpack_from(frame, at + 48)
+                exec_id, executed = frame[at + 200 : at + 224], order.exec_ids
+                cum, whole = order.cum + quantity, order.quantity
+                if quantity <= 0 or cum > whole or exec_id == NO_EXEC:
+                    break
+                if executed is None:
+                    order.exec_ids = {exec_id}
+                elif exec_id in executed:
+                    break
+                else:
+                    executed.add(exec_id)
+                order.cum = cum
+                order.value += quantity * price
+                fills += 1
+                add_cum(cum)
+                add_average(price if cum == quantity else average(order.value, cum))
+                if cum == whole:
+                    order.phase = FIRST_DONE
+                    working -= 1
+                    finished(order)
+                    add_state(_FILLED)
+                else:
+                    add_state(_PARTIALLY_FILLED)
+            else:
+                break
+            add_order(order)
+            add_latency(now - order.sent_ns if order.sent_ns else 0)
+        if not run.orders:
+            return 0
+        self.working += working
+        self._count_run(len(run.orders), fills)
+        self.latencies += filter(None, run.latencies)
+        self.out.add(self._reports(frame, begin, run), len(run.orders))
+        return len(run.orders) * REPORT_BYTES
+
+    def _count_run(self, responses: int, fills: int) -> None:
+        counters, done = self.counters, self._done
+        counters["responses"] += responses
+        counters["matched"] += responses
+        counters["fills"] += fills
+        for _ in range(len(done) - DONE_WINDOW):
+            self._forget(done.popleft())
+
+    def _reports(self, frame: bytes, begin: int, run: _Run) -> bytes:
+        """The exchange's records with what we know filled in, as `_venue_report` would one by one."""
+        count, first = len(run.orders), self.base + len(self.out)
+        reports = bytearray(frame[begin : begin + count * REPORT_BYTES])
+        requests = b"".join([order.record for order in run.orders])
+        responses = reports[7::REPORT_BYTES]
+        reports[1::REPORT_BYTES] = bytes((VERSION,)) * count
+        reports[2::REPORT_BYTES] = requests[2::REQUEST_BYTES]
+        reports[3::REPORT_BYTES] = responses.translate(_EXEC_TYPE)
+        reports[4::REPORT_BYTES] = run.states
+        reports[5::REPORT_BYTES] = responses.translate(_FLAGS)
+        reports[6::REPORT_BYTES] = responses.translate(_REQUEST_KIND)
+        with memoryview(reports).cast("I") as halves, memoryview(requests).cast("I") as source:
+            halves[4 :: 2 * _OUT] = source[4 :: 2 * _IN]  # upstream
+            halves[5 :: 2 * _OUT] = _halves(self.session, count)
+            halves[6 :: 2 * _OUT] = _halves(0, count)  # epoch
+        with memoryview(reports).cast("q") as words, memoryview(requests).cast("q") as source:
+            for to, where in _COPIES:
+                words[to::_OUT] = source[where::_IN]
+            words[1::_OUT] = _column(range(first, first + count))
+            words[4::_OUT] = memoryview(_word(self.wall) * count).cast("q")
+            words[5::_OUT] = _column(run.latencies)
+            words[8::_OUT] = _column(run.cums)
+            leaves = [whole - cum for whole, cum in zip(source[6::_IN].tolist(), run.cums, strict=True)]
+            words[9::_OUT] = _column(leaves)
+            words[10::_OUT] = _column(run.averages)
+        return bytes(reports)
+
+
+class _Run:
+    """What the loop over a run of answers leaves for the columns."""
+
+    __slots__ = ("averages", "cums", "latencies", "orders", "states")
+
+    def __init__(self) -> None:
+        self.orders: list[Order] = []
+        self.states = bytearray()
+        self.cums: list[int] = []
+        self.averages: list[int] = []
+        self.latencies: list[int] = []
+
+
+def _is_plain(item: Pending) -> bool:
+    """Goes out just as its request came in."""
+    return (
+        type(item) is Order and item.phase == QUEUED and not item.attempt and not item.stale and item.extra is None
+        and item.record[4] != TimeInForce.GTD
+    )  # fmt: skip
+
+
+def _word(value: int) -> bytes:
+    return value.to_bytes(8, "little", signed=True)
+
+
+def _column(values: Iterable[int]) -> memoryview:
+    """Values for one word of many records."""
+    found = list(values)
+    return memoryview(struct.pack(f"<{len(found)}q", *found)).cast("q")
+
+
+def _halves(value: int, count: int) -> memoryview:
+    return memoryview(value.to_bytes(4, "little") * count).cast("I")

@@ -1,0 +1,320 @@
+"""What goes out, and when: the line under the throttle, checked again at the last moment; retries, timeouts, doubts.
+
+An item at the head that may not go now stands aside (`held` says why) and lets the others pass: behind a replace that
+is not answered, under the kill switch, at the limit of its account or symbol, after a call that did not work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop
+
+from oms_actors.core.interventions import Interventions
+from oms_actors.core.lane import Lane
+from oms_actors.core.pending import (
+    BEHIND,
+    CANCEL,
+    FIRST_DONE,
+    IN_DOUBT,
+    KILLED,
+    MODIFY,
+    QUEUED,
+    RETRY,
+    SCOPED,
+    SENT,
+    TIMES,
+    U64,
+    VALUES,
+    WORKING,
+    Order,
+    Pending,
+)
+from oms_actors.core.scopes import Scope
+from oms_actors.core.throttle import NEVER_NS
+from oms_actors.errors import Field, Reason
+from oms_actors.messages import ExecType, Flag, Kind, Outcome, TimeInForce
+from oms_actors.record import AT_FLAGS, AT_ORIG, AT_SEQUENCE, RESULT, VERSION
+
+
+class Release(Interventions):
+    """An Interventions that sends."""
+
+    blocked = Reason.NONE
+    """Why nothing goes out at all, if so: NOT_LOGGED_ON, OUT_OF_HOURS. For those who ask."""
+
+    def release(self, limit: int, cancels_only: bool = False) -> int:
+        """Takes items out of the line as far as the throttle lets it; returns how many were dealt with, at most
+        `limit`. `cancels_only`: of the cancels' own lane only."""
+        dealt_with = self._release_resends(limit) if self._resends else 0
+        for lane, scope in self._lanes(cancels_only):
+            while dealt_with < limit and (item := lane.head()) is not None:
+                if not self._held_back(item, lane, scope):  # type: ignore[arg-type]
+                    if not self._granted(item):  # type: ignore[arg-type]
+                        break
+                    lane.pop()
+                    item.held = 0  # type: ignore[attr-defined]
+                    self._send(item)  # type: ignore[arg-type]
+                elif lane.head() is item:
+                    break
+                dealt_with += 1
+                self.relieve()
+        return dealt_with
+
+    def _lanes(self, cancels_only: bool) -> Iterator[tuple[Lane, Scope | None]]:
+        yield self.cancel_lane, None
+        if not cancels_only:
+            for scope in list(self._aside):
+                yield self._aside[scope], scope
+                if self._aside[scope].head() is None:
+                    del self._aside[scope]
+            yield self.lane, None
+
+    def _release_resends(self, limit: int) -> int:
+        """What is in doubt and goes out again, unless the kill switch is against it."""
+        dealt_with = 0
+        for _ in range(min(limit, len(self._resends))):
+            item = self._resends[0]
+            if item.phase == IN_DOUBT:
+                if self._killed_field(item) is not None:
+                    self._resends.rotate(-1)
+                    continue
+                if not self._granted(item):
+                    break
+                item.resend = True
+                self._send(item)
+                dealt_with += 1
+            self._resends.popleft()
+        return dealt_with
+
+    def _killed_field(self, item: Pending) -> Field | None:
+        if item.kind == CANCEL or not self.risk.kill_flags:
+            return None
+        order = item if isinstance(item, Order) else item.order
+        return self.risk.killed(order.account, order.symbol)
+
+    # -- at the head ------------------------------------------------------------------------------------------------
+
+    def _held_back(self, item: Pending, lane: Lane, scope: Scope | None) -> bool:
+        """Handles an item at the head that must not go out now: it ends, or stands aside."""
+        if isinstance(item, Order):
+            if self._overdue(item):
+                return True
+        elif item.order.phase >= FIRST_DONE:  # a predecessor died before it had told all of them
+            self._refuse_change(item.order, item.record, Reason.ORDER_TERMINAL, Field.ORIG_CLIENT_ORDER_ID)
+            return True
+        elif item.kind == MODIFY and (item.order.replacing is not None or item.order.phase in (SENT, IN_DOUBT)):
+            self._aside_for(item, lane, BEHIND)
+            return True
+        if self.risk.enabled and self._risky(item, lane):
+            return True
+        if self.scopes.limits and item.kind in self.settings.counted:
+            return self._at_its_limit(item, lane, scope)
+        return False
+
+    def _aside_for(self, item: Pending, lane: Lane, why: int) -> None:
+        lane.pop()
+        item.held = why
+
+    def _overdue(self, order: Order) -> bool:
+        record, age = order.record, self.settings.max_queue_age_ns
+        if record[4] == TimeInForce.GTD and (expires := TIMES.unpack_from(record, 72)[0]) <= self.wall:
+            self._end(order, ExecType.EXPIRED, Reason.ORDER_EXPIRED, Field.EXPIRE_TIME, expires)
+            return True
+        if age and not order.attempt and (waited := self.now - TIMES.unpack_from(record, 32)[1]) > age:
+            self._end(order, ExecType.REJECTED, Reason.QUEUE_AGE, Field.AGE, waited, age)
+            return True
+        return False
+
+    def _risky(self, item: Pending, lane: Lane) -> bool:
+        """The risk check at release: a kill holds the item back, everything else refuses it."""
+        order = item if isinstance(item, Order) else item.order
+        quantity, price, stop = order.quantity, order.price, order.stop_price
+        if item is not order:
+            changed = VALUES.unpack_from(item.record, 48)
+            quantity, price, stop = changed[0] or quantity, changed[1] or price, changed[2] or stop
+        refusal = self.risk.recheck(item.kind, order.upstream, order.account, order.symbol, quantity, price, stop)
+        if refusal is None:
+            return False
+        if refusal.reason is Reason.KILLED:
+            self._aside_for(item, lane, KILLED)
+            self._killed.append(item)
+        elif item is order:
+            self._end(order, ExecType.REJECTED, *refusal)
+        else:
+            self._refuse_change(order, item.record, *refusal)
+        return True
+
+    def _at_its_limit(self, item: Pending, lane: Lane, scope: Scope | None) -> bool:
+        """Its account or symbol has sent enough for now: it waits with its like, in order, and the others pass."""
+        blocking = self.scopes.blocking(item, self.now)
+        order = item if isinstance(item, Order) else item.order
+        if blocking is None and scope is None:
+            blocking = next((each for each in self.scopes.of(order) if each in self._aside), None)
+        if blocking is None:
+            return False
+        if blocking != scope:
+            self._aside_for(item, lane, SCOPED)
+            self._aside.setdefault(blocking, Lane()).append(item)
+        return True
+
+    def _granted(self, item: Pending) -> bool:
+        if item.kind not in self.settings.counted:
+            return True
+        if not self.throttle.take(self.now, item.kind == CANCEL):
+            return False
+        self.scopes.take(item, self.now)
+        return True
+
+    def release_due_ns(self) -> int:
+        """When the throttles can let something go that waits in line (monotonic); 0 = nothing waits there."""
+        due = []
+        for lane, scope in self._lanes(False):
+            if (item := lane.head()) is not None:
+                cancel = item.kind == CANCEL  # type: ignore[attr-defined]
+                free_ns = self.throttle.next_free_ns(self.now, cancel)
+                due.append(max(free_ns, self.scopes.next_free_ns(scope, self.now, cancel)) if scope else free_ns)
+        return min(due, default=0)
+
+    # -- calls --------------------------------------------------------------------------------------------------------
+
+    def _send(self, item: Pending) -> None:
+        sequence = self.base + len(self.out)
+        record = self._intent(item, sequence)
+        self.out.append(record)
+        self.apply_intent(item, sequence)
+        self.calls.append((sequence, item, record))
+
+    def _intent(self, item: Pending, sequence: int) -> bytes:
+        """The request as it goes to the exchange."""
+        record = item.record
+        order = item if isinstance(item, Order) else item.order
+        flags = record[AT_FLAGS] | (Flag.POSSIBLE_RESEND if item.resend else 0)
+        head = bytes((record[0] + 32, record[1])) + order.record[2:AT_FLAGS] + bytes((flags,))
+        head += record[6:AT_SEQUENCE] + U64.pack(sequence) + record[16:48]
+        if item is order:
+            open_quantity = order.quantity - order.internal
+            return head + VALUES.pack(open_quantity, order.price, order.stop_price) + record[72:]
+        tail = record[72:AT_ORIG] + order.venue_key[16:] + order.record[168:192]
+        return head + self._values(item, order) + tail
+
+    def _values(self, item: Pending, order: Order) -> bytes:
+        """Of a MODIFY: the order as it is to be, without what was crossed inside; of a CANCEL: what is left."""
+        if item.kind == CANCEL:
+            return VALUES.pack(max(order.quantity - order.cum, 0), order.price, 0)
+        quantity, price, stop = VALUES.unpack_from(item.record, 48)
+        total = (quantity or order.quantity) - order.internal
+        return VALUES.pack(max(total, 0), price or order.price, stop or order.stop_price)
+
+    def returned(self, call_ns: int, return_ns: int, sequence: int, item: Pending, outcome: int) -> None:
+        """The call of an INTENT has come back: RESULT, for the next frame."""
+        if item.kind in self.settings.counted:
+            self.throttle.returned(return_ns, item.kind == CANCEL)
+            if self.scopes.limits:
+                self.scopes.returned(item, return_ns)
+        self.out.append(RESULT.pack(Kind.RESULT, VERSION, outcome, item.attempt, sequence, call_ns, return_ns))
+        self.now = return_ns
+        self.counters["sent"] += outcome == Outcome.SENT
+        self.apply_result(sequence, outcome, call_ns, return_ns)
+        if outcome == Outcome.FAILED:
+            self._report_doubt(item, Reason.IN_DOUBT)
+        elif outcome == Outcome.NOT_SENT and item.waits() and item.attempt > self.settings.retries:
+            self._give_up_sending(item)
+
+    def _give_up_sending(self, item: Pending) -> None:
+        if isinstance(item, Order):
+            self._end(item, ExecType.REJECTED, Reason.NOT_SENT, limit=self.settings.retries)
+        else:
+            self._refuse_change(item.order, item.record, Reason.NOT_SENT, limit=self.settings.retries)
+
+    # -- time -----------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """What has become due by `now`."""
+        while self._retries and self._retries[0][0] <= self.now:
+            item = heappop(self._retries)[2]
+            if item.held == RETRY and item.waits():
+                item.held = 0
+                self._lane_of(item).return_first(item)
+        while self._timeouts and self._timeouts[0][0] <= self.now:
+            _, item, attempt = self._timeouts.popleft()
+            if item.phase == SENT and item.attempt == attempt:
+                self.doubt(item)
+                self.relieve()
+
+    def due_ns(self) -> int:
+        """When `tick` is needed next; 0 = not."""
+        due = [queue[0][0] for queue in (self._retries, self._timeouts) if queue]
+        return min(due, default=0)
+
+    # -- doubts ---------------------------------------------------------------------------------------------------
+
+    def doubt(self, item: Pending) -> None:
+        """An item that was sent stays without an answer."""
+        self.counters["doubts"] += 1
+        order = item if isinstance(item, Order) else item.order
+        key = order.first if item is order else item.key
+        self.apply_own(key, item.kind, ExecType.IN_DOUBT, 0, 0, 0)
+        self._report_doubt(item, Reason.IN_DOUBT)
+
+    def connection_lost(self) -> None:
+        """Whatever is unanswered at the exchange is in doubt."""
+        for order in list({id(o): o for o in self.ids.values() if o.phase == SENT}.values()):
+            self.doubt(order)
+            self.relieve()
+        for change in [c for c in self.changes.values() if c.phase in (SENT, WORKING)]:
+            self.doubt(change)
+            self.relieve()
+
+    def queries(self, can_query: bool) -> list[bytes]:
+        """Keys of doubtful orders to ask the exchange about now.
+
+        What it does not know after `query_attempts` looks, a change, or anything it cannot be asked about: where it
+        deduplicates, that goes out again under the same id, marked as a possible resend; else it waits for an operator.
+        """
+        due = [(key, entry) for key, entry in self._doubts.items() if entry[0] <= self.now]
+        asked = []
+        for key, entry in due:
+            entry[0] = self.now + self.settings.query_interval_ns
+            if entry[1] < self.settings.query_attempts and key not in self.changes and can_query:
+                asked.append(key)
+            elif self.settings.deduplicates:
+                self.resend(key)
+            else:
+                entry[0] = NEVER_NS
+        return asked
+
+    def ask_again(self) -> None:
+        """A new session: whatever is in doubt is asked about once more."""
+        for entry in self._doubts.values():
+            entry[:] = [self.now + self.settings.query_settle_ns, 0]
+
+    def queries_due_ns(self) -> int:
+        """When the next doubt is to be looked at; 0 = none."""
+        due = min((entry[0] for entry in self._doubts.values()), default=0)
+        return due if due < NEVER_NS else 0
+
+    def resend(self, key: bytes) -> bool:
+        """The exchange deduplicates: a doubtful request goes out again, same id, marked as a possible resend."""
+        item: Pending | None = self.changes.get(key) or self.ids.get(key)
+        if item is None or item.phase != IN_DOUBT:
+            return False
+        self._doubts.pop(key, None)
+        self._resends.append(item)
+        return True
+
+    # -- why ----------------------------------------------------------------------------------------------------------
+
+    def waits_for(self, item: Pending) -> Reason:
+        """Why it is not with the exchange, or not certainly; NONE if it is, or is done."""
+        if item.phase == IN_DOUBT:
+            return Reason.IN_DOUBT
+        if item.phase != QUEUED:
+            return Reason.NONE
+        if self.blocked:
+            return self.blocked
+        if self._killed_field(item) is not None:
+            return Reason.KILLED
+        return _HELD_FOR.get(item.held, Reason.THROTTLED)
+
+
+_HELD_FOR = {RETRY: Reason.NOT_SENT, BEHIND: Reason.ORDER_IN_DOUBT, KILLED: Reason.KILLED, SCOPED: Reason.THROTTLED}

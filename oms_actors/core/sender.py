@@ -1,0 +1,255 @@
+"""The sender's core: what waits, what is at the exchange, and what every answer means.
+
+Theory of operation. Three inputs: requests that intake admitted, records from the exchange, and time. Outputs are
+records in `out`, in the order in which they are to be journalled, and `calls`: what to say to the exchange once they
+are durable. State changes in four ways only, each of which a journal repeats:
+
+- `admit`: a request takes its place in line (a NEW becomes an Order, a change of a sent order a Change);
+- `apply_intent`: an item leaves the line because it goes out;
+- `apply_result`: what the call did;
+- `respond`: a record of the exchange; and `apply_own`: an outcome of our own making (changed or canceled in the line,
+  expired, refused at release, in doubt).
+
+Live, the core decides and then applies what it decided; at a restart `replay` applies what the journal says. The
+decisions look at configuration, applying never does. An item is at most once in a call, answered finally once, and an
+order has at most one replace at the exchange at a time: further modifies wait behind it, a cancel overtakes and ends
+them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from oms_actors.core.answers import runs
+from oms_actors.core.crossing import Crossing
+from oms_actors.core.mass_action import Mass, MassAction
+from oms_actors.core.order import Event
+from oms_actors.core.pending import (
+    CANCEL,
+    FINAL,
+    FIRST_DONE,
+    FROM_SENDER,
+    MODIFY,
+    NEW,
+    QUEUED,
+    VALUES,
+    Order,
+    SenderSettings,
+)
+from oms_actors.core.release import Release
+from oms_actors.core.reports import NO_ORIG, OWN, average
+from oms_actors.core.risk import Risk
+from oms_actors.core.scopes import Scopes
+from oms_actors.core.throttle import Throttle
+from oms_actors.errors import Field, Reason
+from oms_actors.messages import ExecType, Flag, Kind, OrderType, SessionEvent, Side
+from oms_actors.record import AT_FLAGS, KEY, MATCH, REQUEST_BYTES, SESSION, UPSTREAM, VERSION
+
+CHANGE = struct.Struct("<2xB13x4s8xH18xqqq8x52s36s16s8x")
+"""Of a request: side, upstream, reason, quantity, price, stop price, key, original id, symbol."""
+UPSTREAM_GONE = 1
+"""State of an UPSTREAM record: it has been away too long, its orders are to be canceled."""
+_REQUESTS = frozenset((NEW, MODIFY, CANCEL))
+_MAY_HAVE_PRICE = frozenset((int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)))
+_MAY_HAVE_STOP = frozenset((int(OrderType.STOP), int(OrderType.STOP_LIMIT)))
+MATCHES_PER_TAKE = 4096
+"""Internal matches for one frame of requests; what would go on goes to the exchange instead."""
+
+
+class Sender(Release):
+    """Each cycle: `begin`, then `take`, `respond`, `tick`, `release`; journal what is `taken`, then perform `calls`."""
+
+    def __init__(
+        self, settings: SenderSettings, throttle: Throttle, risk: Risk | None = None, scopes: Scopes | None = None
+    ) -> None:
+        super().__init__(settings, throttle, risk, scopes)
+        self.crossing = Crossing() if settings.crossing else None
+
+    # -- requests -------------------------------------------------------------------------------------------------
+
+    def take(self, payload: bytes) -> int:
+        """A frame of intake's journal; returns how many admitted requests were in it."""
+        count = 0
+        for kinds, part in runs(payload):
+            if kinds[0] in _REQUESTS:
+                count += self._take_requests(kinds, part)
+            elif kinds[0] == Kind.SESSION:
+                self._take_session(part)
+            elif kinds[0] == Kind.UPSTREAM:
+                self._take_upstream(part)
+        self.counters["received"] += count
+        return count
+
+    def _take_requests(self, kinds: bytes, part: bytes) -> int:
+        """A run of requests. Changes of waiting orders, which answer at once, come by the thousand: decided here."""
+        count, ids, crossing = 0, self.ids, self.crossing
+        for kind, (side, upstream, reason, quantity, price, stop, key, orig, symbol), at in zip(
+            kinds, CHANGE.iter_unpack(part), range(0, len(part), REQUEST_BYTES), strict=True
+        ):
+            if reason:
+                if reason == Reason.DUPLICATE_CLIENT_ORDER_ID and part[at + AT_FLAGS] & Flag.POSSIBLE_RESEND:
+                    self._tell_state(key, upstream)
+                continue
+            count += 1
+            if kind == NEW:
+                order = self._admit_order(part[at : at + REQUEST_BYTES])
+                if crossing is not None:
+                    self._cross(order, crossing)
+                continue
+            named = ids.get(key[:16] + orig)
+            if named is None or named.phase != QUEUED or (side and side != named.record[2]) or (
+                symbol[0] and symbol != named.symbol
+            ):
+                self._decide_change(part[at : at + REQUEST_BYTES])
+            elif kind == MODIFY:
+                self._modify_waiting(named, key, upstream, quantity, price, stop)
+            else:
+                self._cancel_waiting(named, key, upstream)
+        return count
+
+    def _take_session(self, record: bytes) -> None:
+        """Intake has begun another trade date: what came before this belongs to the old one."""
+        _, _, event, _, _, _, _, _, date, _ = SESSION.unpack(record)
+        if event == SessionEvent.ROLL and date != self.rolled:
+            if self.rolled:
+                self.wish(MassAction(Mass.ROLL, Reason.END_OF_DAY), date)
+            else:  # the first one ever: nothing is old
+                self.note(SessionEvent.ROLL, "first trade date", trade_date=date)
+
+    def _take_upstream(self, record: bytes) -> None:
+        _, _, state, number, *_ = UPSTREAM.unpack(record)
+        if state == UPSTREAM_GONE:
+            self.wish(MassAction(Mass.CANCEL, Reason.UPSTREAM_GONE, number))
+
+    def _decide_change(self, record: bytes) -> None:
+        order = self._named(record)
+        refusal = self._refusal(order, record)
+        upstream, key = record[16:20], record[KEY]
+        if refusal or order is None:
+            self._refuse_change(order, record, *(refusal or (Reason.UNKNOWN_ORDER, Field.ORIG_CLIENT_ORDER_ID)))
+        elif order.phase != QUEUED:
+            if record[0] == CANCEL:
+                self._supersede(order)
+            self.admit(record, order)
+        elif record[0] == MODIFY:
+            self._modify_waiting(order, key, upstream, *VALUES.unpack_from(record, 48))
+        else:
+            self._cancel_waiting(order, key, upstream)
+
+    def _refusal(self, order: Order | None, record: bytes) -> tuple[Reason, Field] | None:
+        if order is None:
+            return Reason.UNKNOWN_ORDER, Field.ORIG_CLIENT_ORDER_ID
+        if order.phase >= FIRST_DONE:
+            return Reason.ORDER_TERMINAL, Field.ORIG_CLIENT_ORDER_ID
+        if record[2] and record[2] != order.record[2]:
+            return Reason.FIELD_MISMATCH, Field.SIDE
+        if record[168] and record[168:184] != order.symbol:
+            return Reason.FIELD_MISMATCH, Field.SYMBOL
+        if order.phase != QUEUED and not self.settings.after_send_forward:
+            return Reason.IGNORED_AFTER_SEND, Field.ORIG_CLIENT_ORDER_ID
+        _, price, stop = VALUES.unpack_from(record, 48)
+        return _unfit(order, price, stop)
+
+    def _modify_waiting(
+        self, order: Order, key: bytes, upstream: bytes, quantity: int, price: int, stop: int
+    ) -> None:  # fmt: skip
+        """Changed where it stands: nothing reaches the exchange, and it is answered at once."""
+        refusal = _unfit(order, price, stop) if price or stop else None
+        quantity, price, stop = quantity or order.quantity, price or order.price, stop or order.stop_price
+        if refusal is None and self.risk.enabled:
+            refusal = self.risk.recheck(  # type: ignore[assignment]
+                MODIFY, order.upstream, order.account, order.symbol, quantity, price, stop
+            )
+        orig = order.key[16:]
+        if refusal is not None:
+            self.counters["rejected"] += 1
+            reason, field, value, limit = (*refusal, 0, 0)[:4]
+            self._report(order, ExecType.CANCEL_REJECT, FINAL, MODIFY, key, orig, reason=reason, field=field,
+                         value=value, limit=limit, upstream=int.from_bytes(upstream, "little"))
+            return
+        loses_place = self.settings.modify_loses_place
+        self._replace_waiting(order, key, quantity, price, stop, loses_place)
+        self.counters["modified_in_queue"] += 1
+        record, cum, quantity = order.record, order.cum, order.quantity
+        self.out.append(OWN.pack(
+            64, VERSION, record[2], ExecType.REPLACED, order.status, FINAL | FROM_SENDER, MODIFY, 0,
+            self.base + len(self.out), upstream, self.session, Reason.REPLACED_IN_QUEUE,
+            Field.QUEUE if loses_place else 0, self.wall, cum, quantity - cum,
+            average(order.value, cum) if cum else 0, quantity, key, orig, record[168:184], stop, 0, price,
+            record[184:192],
+        ))  # fmt: skip
+        if order.phase >= FIRST_DONE:
+            self._drop_changes(order)
+        elif self.crossing is not None:
+            self._cross(order, self.crossing)
+
+    def _tell_state(self, key: bytes, upstream: bytes) -> None:
+        """A request came again, marked as a possible resend: the order's state as it is (FIX 4.4, D: F.1.b)."""
+        order = self.ids.get(key)
+        change = self.changes.get(key)
+        if order is None and change is not None:
+            order = change.order
+        if order is not None:
+            why = self.waits_for(change or order)
+            self._report(order, ExecType.ORDER_STATUS, 0, 0, key, reason=why,
+                         upstream=int.from_bytes(upstream, "little"))  # fmt: skip
+
+    def _cross(self, order: Order, crossing: Crossing) -> None:
+        """Matches a fresh or repriced order against what waits on the other side."""
+        for other, quantity, price in crossing.matches(order):
+            if len(self.out) > 3 * MATCHES_PER_TAKE:
+                break
+            buy, sell = (order, other) if order.record[2] == Side.BUY else (other, order)
+            sequence = self.base + len(self.out)
+            self.apply_match(buy, sell, quantity, price)
+            self.counters["crossed"] += 1
+            self.out.append(MATCH.pack(
+                Kind.MATCH, VERSION, 0, 0, sequence, self.wall, quantity, price, buy.number, sell.number, buy.key,
+                sell.key, order.record[168:184],
+            ))  # fmt: skip
+            for side in (buy, sell):
+                self._crossed_report(side, sequence, quantity, price)
+        if order.phase == QUEUED:
+            crossing.enter(order)
+
+    def _crossed_report(self, order: Order, match: int, quantity: int, price: int) -> None:
+        """A match is a fill for its owner, and the final answer to a NEW that had none yet."""
+        first = order.cum == quantity
+        exec_id = f"X-{match}".encode().ljust(24, b"\0")
+        self._report(order, ExecType.TRADE, FINAL if first else 0, NEW if first else 0,
+                     order.first if first else order.key, reason=Reason.CROSSED_INTERNALLY, last_quantity=quantity,
+                     last_price=price, exec_id=exec_id)
+
+    def _cancel_waiting(self, order: Order, key: bytes, upstream: bytes) -> None:
+        """Taken out of the line: the final answer to its NEW, if that is open, and to the CANCEL."""
+        self.counters["canceled_in_queue"] += 1
+        kind = 0 if order.answered else NEW
+        record, out, cum = order.record, self.out, order.cum
+        own, orig, first = order.key, order.key[16:], record[KEY]
+        order.answered = True
+        self._move(order, Event.CANCEL)
+        status, sequence = order.status, self.base + len(out)
+        symbol, number, values = record[168:184], record[184:192], (order.quantity, order.price)
+        avg = average(order.value, cum) if cum else 0
+        out.append(OWN.pack(
+            64, VERSION, record[2], ExecType.CANCELED, status, FROM_SENDER | (FINAL if kind else 0), kind, 0, sequence,
+            record[16:20], self.session, Reason.CANCELED_IN_QUEUE, 0, self.wall, cum, 0, avg, values[0],
+            first if kind else own, NO_ORIG if kind or own == first else first[16:], symbol, 0, 0, values[1], number,
+        ))  # fmt: skip
+        out.append(OWN.pack(
+            64, VERSION, record[2], ExecType.CANCELED, status, FROM_SENDER | FINAL, CANCEL, 0, sequence + 1, upstream,
+            self.session, Reason.CANCELED_IN_QUEUE, 0, self.wall, cum, 0, avg, values[0], key, orig, symbol, 0, 0,
+            values[1], number,
+        ))  # fmt: skip
+        if order.pending:
+            self._drop_changes(order)
+
+
+def _unfit(order: Order, price: int, stop: int) -> tuple[Reason, Field] | None:
+    """A modify may not give an order a price that its type has not."""
+    order_type = order.record[3]
+    if price and order_type not in _MAY_HAVE_PRICE:
+        return Reason.NOT_ALLOWED, Field.PRICE
+    if stop and order_type not in _MAY_HAVE_STOP:
+        return Reason.NOT_ALLOWED, Field.STOP_PRICE
+    return None

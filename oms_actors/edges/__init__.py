@@ -1,0 +1,1 @@
+"""Where the desk touches the world: exchange, journal, store."""

@@ -1,0 +1,103 @@
+"""The sender's journal, and intake's requests as they were taken in, folded into a core: at a restart, for a
+snapshot, and for `oms replay`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from oms_actors.core.recovery import Recovery, requests_of
+from oms_actors.core.snapshot import dump, load
+from oms_actors.edges import snapshots
+from oms_actors.edges.disk import Disk
+from oms_actors.edges.journal import Frame, Position, frames, segments
+
+SENDER, INTAKE = "sender", "intake"
+_MARKS = ("rebooted", "first_ns")
+
+
+class SenderFold:
+    """`run` folds what there is. Afterwards `core` is the state, `position` and `input` say how far it goes."""
+
+    def __init__(self, core: Recovery, disk: Disk, boot: int) -> None:
+        self.core, self._disk, self._boot = core, disk, boot
+        self.position = Position(0, 0)
+        """In the sender's journal."""
+        self.source = Requests(frames(disk, INTAKE))
+        self.rebooted = False
+        """Did an earlier boot write some of it?"""
+        self.first_ns = 0
+        """Monotonic time of this boot's first frame, 0 if there is none."""
+
+    @property
+    def input(self) -> int:
+        """Sequence of the last record of intake's journal that is in."""
+        return self.source.input
+
+    def load(self, folder: Path) -> bool:
+        """Begins at the newest snapshot that fits; False if there is none."""
+        for position, body in snapshots.read(folder, SENDER):
+            if load(self.core, body["core"]):
+                self.position = position
+                self.source = Requests(frames(self._disk, INTAKE, Position(*body["intake"])), body["input"])
+                self.source.position = Position(*body["intake"])
+                for name in _MARKS:
+                    setattr(self, name, body[name])
+                if body["boot"] != self._boot:
+                    self.rebooted, self.first_ns = True, 0
+                return True
+        return False
+
+    def run(self, beat: Callable[[], None] = lambda: None) -> int:
+        """Folds every frame from `position` to the end; returns how many."""
+        boots = {segment.generation: segment.boot for segment in segments(self._disk, SENDER)}
+        count = 0
+        for frame in frames(self._disk, SENDER, self.position if self.position.offset else None):
+            beat()  # a frame may hold thousands of records
+            count += 1
+            self.fold(frame, boots.get(frame.generation) == self._boot)
+        return count
+
+    def fold(self, frame: Frame, this_boot: bool) -> None:
+        """One frame."""
+        if not this_boot:
+            self.rebooted = True
+        elif not self.first_ns:
+            self.first_ns = frame.mono_ns
+            self.core.forget_calls()
+        self.core.begin(frame.mono_ns, frame.wall_ns)
+        self.core.base = frame.sequence
+        self.core.replay(frame.payload, self.source.up_to(frame.input))
+        self.position = Position(frame.generation, frame.end)
+
+    def body(self) -> dict[str, Any]:
+        """A snapshot of all this."""
+        return {
+            "core": dump(self.core),
+            "intake": tuple(self.source.position or Position(0, 0)),
+            "input": self.input,
+            "boot": self._boot,
+            **{name: getattr(self, name) for name in _MARKS},
+        }
+
+
+class Requests:
+    """Intake's admitted requests in order; `position` is behind the last frame given out."""
+
+    def __init__(self, source: Iterable[Frame], input_: int = 0) -> None:
+        self._frames = iter(source)
+        self.input = input_
+        self.position: Position | None = None
+
+    def up_to(self, sequence: int) -> list[bytes]:
+        """The requests of the frames up to and including `sequence`."""
+        found: list[bytes] = []
+        while self.input < sequence:
+            frame = next(self._frames, None)
+            if frame is None:
+                break  # intake's journal lost its unsynced tail in a power cut
+            found += requests_of(frame.payload)
+            self.input = frame.sequence + frame.records - 1
+            self.position = Position(frame.generation, frame.end)
+        return found

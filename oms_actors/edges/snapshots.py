@@ -1,0 +1,95 @@
+"""Snapshots beside the journals: `<role>-<generation>-<offset>.snapshot`, each with a checksum, the newest two kept.
+
+A snapshot states the journal position that it covers. It is written by a cold process, complete and synced under a
+temporary name, then renamed. One that does not check out is passed over by name: the one before and a longer replay do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import msgspec
+
+from oms_actors.edges.journal import Position
+
+HEAD = struct.Struct("<8sIIQ")
+"""magic, version, crc, bytes."""
+MAGIC = b"OMSSNAP\0"
+VERSION = 1
+KEPT = 2
+_NAME = re.compile(r"^([a-z0-9_]+)-(\d{8})-([0-9a-f]{16})\.snapshot$")
+_log = logging.getLogger("snapshots")
+
+
+def write(folder: Path, role: str, position: Position, body: dict[str, Any]) -> Path:
+    """Stores a snapshot and removes all but the newest two. Raises OSError."""
+    data = msgspec.msgpack.encode(body)
+    path = folder / f"{role}-{position.generation:08d}-{position.offset:016x}.snapshot"
+    temporary = path.with_suffix(".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(HEAD.pack(MAGIC, VERSION, crc32(data), len(data)) + data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    for old in _names(folder, role)[:-KEPT]:
+        (folder / old).unlink(missing_ok=True)
+    return path
+
+
+def read(folder: Path, role: str) -> Iterator[tuple[Position, dict[str, Any]]]:
+    """The snapshots that check out, newest first."""
+    for name in reversed(_names(folder, role)):
+        try:
+            yield _position(name), _body(folder / name)
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            _log.warning("%s is passed over: %s", name, error)
+
+
+def newest_position(folder: Path, role: str) -> Position | None:
+    """What the newest snapshot covers, going by its name."""
+    names = _names(folder, role)
+    return _position(names[-1]) if names else None
+
+
+def oldest_position(folder: Path, role: str) -> Position | None:
+    """Below this no snapshot needs the journal any more; None as long as there are not two of them."""
+    names = _names(folder, role)
+    return _position(names[0]) if len(names) >= KEPT else None
+
+
+def _names(folder: Path, role: str) -> list[str]:
+    found = [name for name in os.listdir(folder) if (match := _NAME.match(name)) and match[1] == role]
+    return sorted(found, key=_position)
+
+
+def _position(name: str) -> Position:
+    match = _NAME.match(name)
+    if match is None:
+        raise ValueError(f"{name}: not a snapshot's name")
+    return Position(int(match[2]), int(match[3], 16))
+
+
+def _body(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    if len(data) < HEAD.size:
+        raise ValueError(f"{len(data)} bytes, less than a head")
+    magic, version, crc, size = HEAD.unpack_from(data)
+    body = data[HEAD.size :]
+    if magic != MAGIC or version != VERSION:
+        raise ValueError(f"version {version}, this program speaks {VERSION}")
+    if len(body) != size or crc32(body) != crc:
+        raise ValueError("does not check out")
+    found: dict[str, Any] = msgspec.msgpack.decode(body)
+    return found

@@ -1,0 +1,1 @@
+"""A supervisor of processes in the manner of Erlang/OTP. Knows nothing of orders."""

@@ -1,0 +1,122 @@
+"""Verdicts, comparisons and plots, from figures made up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.compare import compare
+from bench.desk_throttle import judge
+from bench.goals import GOALS, table
+from bench.measure import Finding, Latencies, Metric, WrongAnswer
+from bench.path_latency import DUE
+from bench.stress import STAGES, Trial
+from bench.svg import Bar, Curve, bars, curves, number
+
+SECOND_NS = 10**9
+
+
+def finding(**figures: float) -> Finding:
+    found = Finding("x", "x")
+    for name, value in figures.items():
+        found.add(name, "u", value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rate", "verdict"), [(300_000, "aim"), (299_999, "floor"), (80_000, "floor"), (79_999, "below")]
+)
+def test_a_goal_that_is_better_high_is_held_from_its_floor_on(rate: float, verdict: str) -> None:
+    assert table({"path": finding(committed=rate)})[0]["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.7, "aim"), (0.71, "floor"), (1.5, "floor"), (1.51, "below")])
+def test_a_goal_that_is_better_low_is_held_up_to_its_floor(seconds: float, verdict: str) -> None:
+    found = finding(**{"start to ready": seconds, "stop to gone": 0.1})
+    rows = {row["what"]: row for row in table({"start_stop": found})}
+    assert rows["start to ready"]["verdict"] == verdict
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    assert {row["verdict"] for row in table({})} == {"not measured"}
+    assert len(table({})) == len(GOALS)
+
+
+def test_power_is_judged_against_the_fdatasync_of_the_same_run() -> None:
+    found = finding(**{"sync of intake, p50": 100, "sync of sender, p50": 120, f"{DUE}, p50": 300})
+    (row,) = [row for row in table({"latency_power": found}) if row["measured"] is not None]
+    assert (row["floor"], row["aim"], row["verdict"]) == (340, 170, "floor")
+
+
+def test_the_ratio_of_power_to_process_needs_both() -> None:
+    runs = {"order_path": finding(**{"order path": 200}), "power": finding(**{"order path": 150})}
+    assert [row["measured"] for row in table(runs) if row["unit"] == "%"] == [75]
+    assert [row["measured"] for row in table({"power": runs["power"]}) if row["unit"] == "%"] == [None]
+
+
+def document(values: list[float], better: str = "higher") -> dict[str, Any]:
+    found = Finding("b", "b")
+    found.metrics["m"] = Metric("m", "u", values, better)  # type: ignore[arg-type]
+    return {"benches": [found.document()]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "better", "verdict"),
+    [([10, 11], [20, 21], "higher", "better"), ([10, 11], [20, 21], "lower", "worse"),
+     ([10, 20], [15, 30], "higher", "same"), ([100], [101], "higher", "same"), ([20], [10], "lower", "better")],
+)  # fmt: skip
+def test_a_change_counts_if_the_runs_do_not_overlap(
+    old: list[float], new: list[float], better: str, verdict: str
+) -> None:
+    (row,) = compare(document(old, better), document(new, better))
+    assert row["verdict"] == verdict
+
+
+def test_a_window_over_the_limit_is_a_wrong_answer() -> None:
+    at_limit = [0, 1, SECOND_NS, SECOND_NS + 1]
+    judge(finding(), [ns + 1 for ns in at_limit], 2)
+    with pytest.raises(WrongAnswer, match="1 windows are over"):
+        judge(finding(), [1, 2, SECOND_NS, SECOND_NS + 2], 2)
+
+
+def test_stress_names_the_stage_whose_backlog_grows() -> None:
+    trial = Trial(1_000)
+    for at in range(20):
+        for stage, growth in enumerate((0, 1, 50, 2)):
+            trial.backlog[stage].append(at * growth)
+    assert not trial.sustained
+    assert trial.document()["gives_way"] == STAGES[2][0]
+
+
+def test_stress_calls_a_rate_sustained_if_nothing_grows() -> None:
+    trial = Trial(1_000)
+    for samples in trial.backlog:
+        samples.extend([5, 3, 4, 5, 3, 4])
+    assert trial.sustained
+    trial.full = 1
+    assert not trial.sustained
+
+
+def test_latencies_keep_their_percentiles() -> None:
+    found = Latencies()
+    found.record(range(1_000, 1_001_000, 1_000))
+    assert found.percentile_us(50) == pytest.approx(500, rel=0.01)
+    assert found.document()["us"]["p100"] == pytest.approx(1_000, rel=0.01)
+    assert [percent for percent, _ in found.curve()] == sorted(percent for percent, _ in found.curve())
+
+
+@pytest.mark.parametrize(("value", "said"), [(0, "0"), (0.0123, "0.012"), (3.14159, "3.14"), (81234.5, "81,234")])
+def test_numbers_have_as_many_digits_as_mean_something(value: float, said: str) -> None:
+    assert number(value) == said
+
+
+def test_plots_of_nothing_are_nothing() -> None:
+    assert bars([], "u") == curves([]) == curves([Curve("one point", [(50, 1)])]) == ""
+
+
+def test_bars_and_curves_name_what_they_show() -> None:
+    drawn = bars([Bar("a<b", 5, 4, 6), Bar("c", 500, 400, 600, 7)], "u", log=True)
+    assert drawn.count("<rect") == 2
+    assert "a&lt;b: 5.00 u (4.00 … 6.00)" in drawn
+    assert "99.9 %" in curves([Curve("process", [(50, 10), (90, 20), (99.9, 300), (100, 5_000)])])

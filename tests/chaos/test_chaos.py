@@ -1,0 +1,146 @@
+"""Real processes, really killed and stopped while orders flow: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from chaos.desk import ROLES, Desk
+from chaos.flow import Flow
+from chaos.verdict import over_the_limit, settle
+
+from oms_actors.config import Config, SupervisorConfig, ThrottleConfig
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+RATE = 300.0
+POINTS = (
+    "intake.decided", "intake.written", "intake.synced", "intake.handed_on", "intake.answered", "intake.committed",
+    "intake.reported", "sender.written", "sender.synced", "sender.handed_on", "sender.before_call",
+    "sender.after_call", "sender.called", "persistence.written", "persistence.committed", "scheduler.publishing",
+    "scheduler.published", "venue.journalled", "venue.committed",
+)  # fmt: skip
+
+
+def config(rate: int = 2_000, per_ms: int = 1_000, heartbeat_timeout_ms: int = 5_000) -> Config:
+    """A patient desk: this machine may be slow."""
+    return Config(
+        throttle=ThrottleConfig(rate=rate, per_ms=per_ms),
+        supervisor=SupervisorConfig(heartbeat_timeout_ms=heartbeat_timeout_ms),
+    )
+
+
+class Run:
+    """A desk under load, step by step."""
+
+    def __init__(self, desk: Desk, *flows: Flow) -> None:
+        self.desk, self.flows = desk, list(flows)
+
+    def until(self, what: str, condition: Callable[[], object], limit_s: float = 60.0) -> None:
+        def look() -> object:
+            for flow in self.flows:
+                flow.pump()
+            return condition()
+
+        self.desk.wait(what, look, limit_s)
+
+    def go_on(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        self.until("time to pass", lambda: time.monotonic() >= end)
+
+    def until_up(self) -> None:
+        self.until("the desk to be up", self.desk.is_up)
+
+    def judge(self) -> None:
+        assert not settle(self.desk, self.flows)
+        assert sum(len(flow.accepted) for flow in self.flows) > 0
+
+
+@pytest.mark.parametrize("nth", [1, 9])
+def test_a_kill_at_every_point_loses_nothing_and_sends_nothing_twice(nth: int) -> None:
+    """Every point is passed and kills whoever comes along for the n-th time; none is never passed."""
+    at = {point: 1 if point.startswith("scheduler") else nth for point in POINTS}  # which publishes once in a life
+    with Desk(config(), " ".join(f"{point}={count}:kill" for point, count in at.items())) as desk:
+        run = Run(desk, Flow("up", RATE, nth))
+        run.until("every point to be passed", lambda: all(desk.points().get(p, 0) > n for p, n in at.items()))
+        run.until_up()
+        run.judge()
+        assert sum(desk.restarts().values()) >= len(POINTS)
+
+
+def test_a_supervisor_killed_while_it_starts_the_desk_is_followed_by_one_that_finishes() -> None:
+    with Desk(config(), "supervisor.spawned=2:kill supervisor.spawned=5:kill") as desk:
+        for _ in range(2):
+            assert desk.supervisor is not None
+            assert desk.supervisor.wait(60) == -signal.SIGKILL
+            desk.start()
+        run = Run(desk, Flow("up", RATE, 1))
+        run.until_up()
+        run.go_on(0.5)
+        run.judge()
+
+
+def test_kills_of_one_two_and_all_at_once_lose_nothing_and_send_nothing_twice() -> None:
+    dice = random.Random(7)
+    with Desk(config()) as desk:
+        run = Run(desk, Flow("one", RATE, 1), Flow("two", RATE, 2))
+        run.until_up()
+        for victims in ("sender", "intake", "sender intake", "venue persistence", " ".join(ROLES)):
+            run.go_on(dice.uniform(0.05, 0.2))
+            desk.kill(*victims.split())
+            run.go_on(dice.uniform(0.0, 0.2))
+            run.until_up()
+        run.judge()
+
+
+def test_a_desk_whose_supervisor_dies_is_taken_over_by_the_next_one() -> None:
+    with Desk(config()) as desk:
+        run = Run(desk, Flow("up", RATE, 1))
+        for _ in range(2):
+            run.until_up()
+            run.go_on(0.2)
+            desk.kill_everything()
+            desk.start()
+        run.until_up()
+        run.go_on(0.3)
+        run.judge()
+
+
+def test_an_orderly_stop_and_start_in_the_middle_of_the_flow_loses_nothing() -> None:
+    with Desk(config()) as desk:
+        run = Run(desk, Flow("up", RATE, 1))
+        run.until_up()
+        run.go_on(0.3)
+        assert desk.stop() == 0
+        desk.start()
+        run.until_up()
+        run.judge()
+
+
+def test_a_process_stopped_for_less_than_the_watchdog_goes_on_and_no_burst_follows() -> None:
+    with Desk(config(rate=50, per_ms=100)) as desk:
+        run = Run(desk, Flow("up", 400.0, 1))
+        run.until_up()
+        pids = desk.pids()
+        for role in ("sender", "intake", "venue"):
+            run.go_on(0.1)
+            desk.signal(role, signal.SIGSTOP)
+            run.go_on(0.5)
+            desk.signal(role, signal.SIGCONT)
+        assert desk.pids() == pids
+        run.judge()
+        assert not over_the_limit(desk, 50, 100_000_000)
+
+
+def test_a_process_stopped_for_longer_is_replaced_and_cannot_come_back() -> None:
+    with Desk(config(heartbeat_timeout_ms=1_000)) as desk:
+        run = Run(desk, Flow("up", RATE, 1))
+        run.until_up()
+        for role in ("sender", "intake"):
+            before = desk.signal(role, signal.SIGSTOP)
+            run.until(f"a new {role}", lambda before=before, role=role: desk.pids().get(role, before) != before)
+            desk.signal(role, signal.SIGCONT)
+            run.until_up()
+        run.judge()

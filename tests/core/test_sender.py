@@ -1,0 +1,338 @@
+"""The sender's core: one rule each, told as a story."""
+
+from __future__ import annotations
+
+import pytest
+
+from oms_actors.core.mass_action import Mass, MassAction
+from oms_actors.core.risk import kill_flag
+from oms_actors.errors import Reason
+from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, ResponseType
+from oms_actors.record import AT_ORIG, key_of
+from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, rolled_to, said, sell, sent_ids
+
+
+def test_an_order_is_sent_acknowledged_and_filled() -> None:
+    bench = Bench()
+    bench.cycle(new())
+    (ack,) = bench.cycle(heard=(said(ResponseType.ACK, "A"),))
+    assert (ack.exec_type, ack.ord_status, ack.final) == (ExecType.NEW, OrdStatus.NEW, True)
+    first, second = bench.cycle(
+        heard=(said(ResponseType.FILL, "A", 4, 5, "e1"), said(ResponseType.FILL, "A", 6, 6, "e2"))
+    )
+    assert (first.ord_status, first.leaves_quantity) == (OrdStatus.PARTIALLY_FILLED, 6)
+    assert (second.ord_status, second.cum_quantity, str(second.avg_price)) == (OrdStatus.FILLED, 10, "5.6")
+
+
+def test_overflow_waits_and_goes_out_in_order_as_the_window_moves() -> None:
+    bench = Bench(rate=2)
+    bench.cycle(*(new(name) for name in "ABCDE"))
+    assert sent_ids(bench) == ["A", "B"]
+    bench.cycle(ms=500)
+    assert sent_ids(bench) == ["A", "B"]
+    bench.cycle(ms=600)
+    bench.cycle(ms=1100)
+    assert sent_ids(bench) == ["A", "B", "C", "D", "E"]
+
+
+def test_a_waiting_order_is_modified_in_place_and_keeps_its_turn() -> None:
+    bench = Bench(rate=1)
+    bench.cycle(new("A"), new("B"), new("C"))
+    (replaced,) = bench.cycle(modify("B2", "B", quantity=77))
+    assert (replaced.exec_type, replaced.final, replaced.quantity) == (ExecType.REPLACED, True, 77)
+    bench.cycle(modify("B3", "B2", price=9))
+    for _ in range(2):
+        bench.cycle(ms=1001)
+    assert sent_ids(bench) == ["A", "B", "C"]
+    assert int.from_bytes(bench.sent[1][48:56], "little") == 77 * ONE
+    assert int.from_bytes(bench.sent[1][56:64], "little") == 9 * ONE
+
+
+def test_a_modify_may_lose_its_place_if_so_configured() -> None:
+    bench = Bench(rate=1, modify_loses_place=True)
+    bench.cycle(new("A"), new("B"), new("C"))
+    bench.cycle(modify("B2", "B", quantity=77))
+    for _ in range(2):
+        bench.cycle(ms=1001)
+    assert sent_ids(bench) == ["A", "C", "B"]
+
+
+def test_a_waiting_order_that_is_canceled_never_reaches_the_exchange() -> None:
+    bench = Bench(rate=1)
+    bench.cycle(new("A"), new("B"), new("C"))
+    done, canceled = bench.cycle(modify("B2", "B", quantity=5), cancel("B3", "B2"))[1:]
+    assert (done.client_order_id, done.ord_status, done.final) == ("B", OrdStatus.CANCELED, True)
+    assert (canceled.client_order_id, canceled.exec_type, canceled.final) == ("B3", ExecType.CANCELED, True)
+    bench.cycle(ms=1001)
+    bench.cycle(ms=1001)
+    assert sent_ids(bench) == ["A", "C"]
+    assert bench.core.waiting == 0
+
+
+def test_a_change_of_a_sent_order_is_forwarded_under_the_throttle() -> None:
+    bench = Bench(rate=2)
+    bench.cycle(new("A"))
+    bench.cycle(modify("A2", "A", quantity=20), heard=(said(ResponseType.ACK, "A"),))
+    bench.cycle(cancel("A3", "A2"))
+    assert sent_ids(bench) == ["A", "A2"]
+    bench.cycle(ms=1001, heard=(said(ResponseType.REPLACED, "A2", 20, 5),))
+    assert sent_ids(bench) == ["A", "A2", "A3"]
+    assert bench.sent[2][AT_ORIG : AT_ORIG + 2] == b"A2"
+    (end,) = bench.cycle(heard=(said(ResponseType.CANCELED, "A3"),))
+    assert (end.client_order_id, end.ord_status, end.final) == ("A3", OrdStatus.CANCELED, True)
+
+
+def test_a_change_of_a_sent_order_is_refused_if_so_configured() -> None:
+    bench = Bench(after_send_forward=False)
+    bench.cycle(new("A"))
+    (refused,) = bench.cycle(cancel("A2", "A"))
+    assert (refused.exec_type, refused.final) == (ExecType.CANCEL_REJECT, True)
+    assert sent_ids(bench) == ["A"]
+
+
+def test_a_second_modify_waits_for_the_answer_to_the_first() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=(said(ResponseType.ACK, "A"),))
+    bench.cycle(modify("A2", "A", quantity=20), modify("A3", "A", quantity=30))
+    assert sent_ids(bench) == ["A", "A2"]
+    bench.cycle(heard=(said(ResponseType.CANCEL_REJECT, "A2"),))
+    assert sent_ids(bench) == ["A", "A2", "A3"]
+    assert bench.sent[2][AT_ORIG : AT_ORIG + 2] == b"A\0"  # the last accepted id
+
+
+def test_a_cancel_overtakes_and_ends_modifies_that_were_not_sent() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=(said(ResponseType.ACK, "A"),))
+    bench.cycle(modify("A2", "A", quantity=20), modify("A3", "A", quantity=30))
+    (refused,) = bench.cycle(cancel("A4", "A"))
+    assert (refused.client_order_id, refused.exec_type, refused.final) == ("A3", ExecType.CANCEL_REJECT, True)
+    assert sent_ids(bench) == ["A", "A2", "A4"]
+
+
+def test_what_was_certainly_not_sent_is_tried_again_later_and_then_given_up() -> None:
+    bench = Bench(retries=2, retry_delay_ns=50 * MS)
+    bench.cycle(new("A"), outcome=Outcome.NOT_SENT)
+    bench.cycle(ms=10)
+    assert len(bench.sent) == 1
+    bench.cycle(ms=50, outcome=Outcome.NOT_SENT)
+    bench.cycle(ms=50, outcome=Outcome.NOT_SENT)
+    (failed,) = bench.cycle(ms=50)
+    assert (failed.ord_status, failed.final, len(bench.sent)) == (OrdStatus.REJECTED, True, 3)
+
+
+def test_any_other_failure_of_a_call_leaves_the_order_in_doubt_and_is_not_repeated() -> None:
+    bench = Bench(ack_timeout_ns=0)
+    bench.cycle(new("A"), outcome=Outcome.FAILED)
+    (doubt,) = bench.cycle(ms=10_000)
+    assert (doubt.ord_status, doubt.final) == (OrdStatus.IN_DOUBT, False)
+    assert len(bench.sent) == 1
+    (ack,) = bench.cycle(heard=(said(ResponseType.ACK, "A"),))
+    assert (ack.ord_status, ack.final) == (OrdStatus.NEW, True)
+
+
+def test_an_order_without_an_answer_is_in_doubt_after_the_timeout() -> None:
+    bench = Bench(ack_timeout_ns=100 * MS)
+    bench.cycle(new("A"))
+    assert bench.cycle(ms=99) == []
+    (doubt,) = bench.cycle(ms=2)
+    assert doubt.ord_status is OrdStatus.IN_DOUBT
+    assert bench.core.doubtful == 1
+
+
+def test_a_doubtful_order_goes_out_again_only_where_the_exchange_deduplicates() -> None:
+    for deduplicates in (False, True):
+        bench = Bench(ack_timeout_ns=100 * MS, query_attempts=2, deduplicates=deduplicates)
+        bench.cycle(new("A"))
+        for _ in range(6):
+            bench.core.queries(True)
+            bench.cycle(ms=501, heard=(said(ResponseType.QUERY_NOT_FOUND, "A"),))
+        resent = bench.sent[1:]
+        assert len(resent) == (1 if deduplicates else 0)
+        assert all(record[5] & 1 for record in resent)
+
+
+def test_an_exchange_that_never_heard_of_an_order_is_not_asked_for_ever() -> None:
+    bench = Bench(ack_timeout_ns=100 * MS, query_attempts=2)
+    bench.cycle(new("A"))
+    asked = 0
+    for _ in range(6):
+        asked += len(bench.core.queries(True))
+        bench.cycle(ms=501, heard=(said(ResponseType.QUERY_NOT_FOUND, "A"),) if asked else ())
+    assert (asked, bench.core.queries_due_ns()) == (2, 0)
+    bench.core.ask_again()
+    bench.cycle(ms=501)
+    assert len(bench.core.queries(True)) == 1
+
+
+def test_after_a_reboot_what_waits_for_an_instant_of_the_old_clock_does_not_wait_for_ever() -> None:
+    bench = Bench(ack_timeout_ns=100 * MS, retry_delay_ns=50 * MS, query_settle_ns=20 * MS)
+    bench.cycle(new("A"), outcome=Outcome.NOT_SENT)
+    bench.cycle(new("B"))
+    bench.cycle(ms=101, release=0)
+    bench.cycle(release=0)
+    core = bench.replayed()
+    core.begin(5 * MS, bench.wall)
+    core.recover(None, 5 * MS)
+    core.begin(60 * MS, bench.wall)
+    core.tick()
+    assert core.queries(True) == [key_of("", "B")]
+    core.begin(5_000 * MS, bench.wall)
+    assert core.release(10) == 1
+
+
+def test_a_long_row_of_decisions_can_be_taken_in_parts() -> None:
+    bench = Bench(rate=1)
+    bench.cycle(*(new(f"A{i}") for i in range(100)), release=0)
+    parts: list[int] = []
+    bench.core.relieve = lambda: parts.append(bench.core.taken()[1])
+    bench.core.wish(MassAction(Mass.EXPIRE_WAITING, Reason.EXPIRED_AT_CLOSE))
+    bench.core.go_on(1000)
+    assert sum(parts) == 101
+    assert max(parts) == 2
+
+
+def test_a_fill_after_the_end_is_applied_and_marked() -> None:
+    bench = Bench()
+    bench.cycle(new("A"), new("B"))
+    bench.cycle(cancel("A2", "A"))
+    bench.cycle(heard=(said(ResponseType.CANCELED, "A2"),))
+    (late,) = bench.cycle(heard=(said(ResponseType.FILL, "A", 3, 5, "e1"),))
+    assert late.flags & ReportFlag.LATE
+    assert (late.ord_status, late.cum_quantity) == (OrdStatus.CANCELED, 3)
+
+
+def test_the_same_execution_twice_changes_nothing() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    fill = said(ResponseType.FILL, "A", 3, 5, "e1")
+    bench.cycle(heard=(fill,))
+    (again,) = bench.cycle(heard=(fill,))
+    assert again.exec_type != ExecType.TRADE
+    assert bench.core.counters["duplicate_fills"] == 1
+
+
+def test_a_replace_to_what_is_already_filled_ends_the_order() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(modify("A2", "A", quantity=5), heard=(said(ResponseType.FILL, "A", 5, 5, "e1"),))
+    (end,) = bench.cycle(heard=(said(ResponseType.REPLACED, "A2", 5, 5),))
+    assert (end.ord_status, end.leaves_quantity) == (OrdStatus.FILLED, 0)
+
+
+def test_an_unknown_response_is_kept_and_changes_nothing() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    before = bench.core.state()
+    (foreign,) = bench.cycle(heard=(said(ResponseType.FILL, "ghost", 3, 5, "e1"),))
+    assert foreign.flags & ReportFlag.UNMATCHED
+    assert bench.core.state() == before
+
+
+def test_the_close_ends_what_waits_and_only_that() -> None:
+    bench = Bench(rate=1)
+    bench.cycle(new("A"), new("B"), new("C"))
+    bench.core.wish(MassAction(Mass.EXPIRE_WAITING, Reason.EXPIRED_AT_CLOSE))
+    ended = bench.cycle()
+    assert [(r.client_order_id, r.ord_status, r.final) for r in ended] == [
+        ("B", OrdStatus.EXPIRED, True),
+        ("C", OrdStatus.EXPIRED, True),
+    ]
+
+
+@pytest.mark.parametrize(("cursor", "expected"), [(3, ["?", "B", "C"]), (2, ["?", "B", "C"]), (7, ["?", "?", "?"])])
+def test_after_a_kill_at_most_the_call_in_progress_is_in_doubt(cursor: int, expected: list[str]) -> None:
+    """INTENTs 1, 2, 3 without results; the cursor says how far the calls had come."""
+    bench = Bench()
+    bench.core.begin(bench.now, bench.wall)
+    bench.core.take(b"".join([bench.request(new(name)) for name in "ABC"]))
+    bench.core.release(10)
+    payload, _ = bench.core.taken()
+    bench.journal.append((payload, 3, bench.now, bench.wall))
+    core = bench.core = bench.replayed()
+    core.base = 4
+    core.recover(cursor, None)
+    core.release(10)
+    again = [record[96:97].decode() for _, _, record in core.calls]
+    assert again == [name for name in expected if name != "?"]
+    assert core.doubtful == (1 if cursor == 2 else 0)
+
+
+def test_waiting_orders_that_cross_meet_inside_at_the_older_price() -> None:
+    bench = Bench(rate=1, crossing=True)
+    bench.cycle(new("first"))  # uses the throttle up
+    bench.cycle(new("B1", 10, 5), new("B2", 10, 6))
+    reports = bench.cycle(sell("S1", 15, 5))
+    trades = [(r.client_order_id, str(r.last_quantity), str(r.last_price), r.ord_status.name) for r in reports]
+    assert trades == [
+        ("B2", "10", "6", "FILLED"), ("S1", "10", "6", "PARTIALLY_FILLED"),
+        ("B1", "5", "5", "PARTIALLY_FILLED"), ("S1", "5", "5", "FILLED"),
+    ]  # fmt: skip
+    bench.cycle(ms=1001)
+    assert sent_ids(bench) == ["first", "B1"]
+    assert int.from_bytes(bench.sent[1][48:56], "little") == 5 * ONE  # only what is left goes out
+    (filled,) = bench.cycle(heard=(said(ResponseType.FILL, "B1", 5, 5, "e1"),))
+    assert (filled.ord_status, filled.cum_quantity) == (OrdStatus.FILLED, 10)
+
+
+def test_a_kill_holds_what_waits_and_a_resume_sends_it_in_its_old_order() -> None:
+    bench = Bench()
+    bench.core.set_kill([kill_flag()])
+    bench.cycle(new("A"), new("B"))
+    bench.cycle(new("C"))
+    assert sent_ids(bench) == []
+    bench.core.set_kill([])
+    bench.cycle()
+    assert sent_ids(bench) == ["A", "B", "C"]
+
+
+def test_a_kill_of_a_symbol_lets_the_others_through() -> None:
+    bench = Bench()
+    bench.core.set_kill([kill_flag(symbol="X")])
+    bench.cycle(new("A"), new("B", symbol="Y"))
+    assert sent_ids(bench) == ["B"]
+
+
+def test_mass_cancel_ends_what_waits_and_cancels_what_was_sent() -> None:
+    bench = Bench(rate=2)
+    bench.cycle(new("A"), new("B"), new("C"))
+    bench.core.wish(MassAction(Mass.CANCEL, Reason.MASS_CANCEL))
+    bench.cycle(ms=1001)
+    own = [record for record in bench.sent if record[0] == Kind.INTENT_CANCEL]
+    assert [record[132:133] for record in own] == [b"A", b"B"]
+    assert [r.client_order_id for r in bench.reports if r.ord_status is OrdStatus.CANCELED] == ["C"]
+    name = own[0][96:132].rstrip(b"\0").decode()
+    told = bench.cycle(heard=(said(ResponseType.CANCELED, name),))
+    assert ("A", True) in [(r.client_order_id, r.final) for r in told]
+
+
+def test_an_operator_settles_what_nobody_knows() -> None:
+    for sent, status in ((True, OrdStatus.NEW), (False, OrdStatus.REJECTED)):
+        bench = Bench(ack_timeout_ns=0)
+        bench.cycle(new("A"), outcome=Outcome.FAILED)
+        bench.cycle()
+        assert bench.core.resolve(key_of("", "A"), sent)
+        (answer,) = bench.cycle()
+        assert (answer.ord_status, answer.final) == (status, True)
+        assert not bench.core.resolve(key_of("", "A"), sent)
+
+
+def test_a_doubt_that_outlives_its_session_ends_as_unknown() -> None:
+    bench = Bench(ack_timeout_ns=0)
+    bench.cycle(new("A"), outcome=Outcome.FAILED)
+    bench.cycle()
+    bench.core.wish(MassAction(Mass.GIVE_UP, Reason.OUTCOME_UNKNOWN))
+    (answer,) = bench.cycle()
+    assert (answer.ord_status, answer.final) == (OrdStatus.DONE_UNKNOWN, True)
+
+
+def test_the_roll_expires_day_orders_carries_the_others_and_frees_the_ids_of_what_is_done() -> None:
+    bench = Bench()
+    bench.cycle(rolled_to(20260105))
+    bench.cycle(new("A"), new("G", time_in_force="GTC"))
+    told = bench.cycle(rolled_to(20260106))
+    assert [(r.client_order_id, r.exec_type) for r in told] == [("A", ExecType.EXPIRED), ("G", ExecType.RESTATED)]
+    assert key_of("", "A") not in bench.core.ids
+    assert key_of("", "G") in bench.core.ids
+    assert bench.cycle(rolled_to(20260106)) == []

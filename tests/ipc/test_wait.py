@@ -1,0 +1,92 @@
+"""The doorbell: who sleeps is woken, who is awake costs the producer one load."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from ipc.errors import NotThere, VersionMismatch
+from ipc.wait import BELL_BYTES, Bell, format_bell
+
+
+def memory_bell(spin: int = 0) -> Bell:
+    view = memoryview(bytearray(BELL_BYTES))
+    format_bell(view)
+    return Bell(view, spin=spin)
+
+
+def test_a_wait_with_something_ready_does_not_sleep() -> None:
+    bell = memory_bell()
+    assert bell.wait(lambda: True, timeout_s=60)
+    assert bell.sleeps == 0
+
+
+def test_a_wait_ends_at_its_timeout_and_says_so() -> None:
+    bell = memory_bell()
+    assert not bell.wait(lambda: False, timeout_s=0.12)
+    assert bell.sleeps >= 3, "one sleep is 50 ms at most"
+    assert bell.wakes == 0
+
+
+def test_a_ring_from_another_thread_ends_the_sleep() -> None:
+    bell = memory_bell()
+    published: list[int] = []
+
+    def produce() -> None:
+        while not bell.flag[0]:  # until the consumer is about to sleep
+            os.sched_yield()
+        published.append(1)
+        bell.ring()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    assert bell.wait(lambda: bool(published), timeout_s=60)
+    producer.join()
+    assert bell.lost == 0
+
+
+def test_data_without_a_ring_is_found_at_the_cap_and_counted_as_lost() -> None:
+    bell = memory_bell()
+    asked: list[int] = []
+    assert bell.wait(lambda: asked.append(1) or len(asked) > 1, timeout_s=60)  # type: ignore[func-returns-value]
+    assert (bell.sleeps, bell.cap_ends, bell.lost) == (1, 1, 1)
+
+
+def test_nobody_waits_so_ringing_changes_nothing() -> None:
+    bell = memory_bell()
+    bell.ring()
+    assert bell.flag[0] == 0
+
+
+def test_an_interrupt_ends_the_wait() -> None:
+    bell = memory_bell()
+    bell.interrupt()
+    assert not bell.wait(lambda: False, timeout_s=60)
+    assert bell.wait(lambda: True, timeout_s=60), "it ends one wait only"
+
+
+def test_a_spinning_consumer_does_not_sleep_for_what_comes_at_once() -> None:
+    bell = memory_bell(spin=10)
+    asked: list[int] = []
+    assert bell.wait(lambda: asked.append(1) or len(asked) > 5, timeout_s=60)  # type: ignore[func-returns-value]
+    assert bell.sleeps == 0
+
+
+def test_a_bell_file_is_shared_by_all_who_attach(shm: Path) -> None:
+    mine = Bell.create(str(shm / "a.bell"))
+    theirs = Bell.attach(str(shm / "a.bell"))
+    mine.flag[0] = 1
+    theirs.ring()
+    assert mine.flag[0] == 0
+
+
+def test_what_is_no_bell_is_refused_by_name(shm: Path) -> None:
+    with pytest.raises(NotThere):
+        Bell.attach(str(shm / "none.bell"))
+    (shm / "short.bell").write_bytes(b"x" * 64)
+    with pytest.raises(VersionMismatch, match="64 bytes"):
+        Bell.attach(str(shm / "short.bell"))
+    (shm / "other.bell").write_bytes(b"OTHER" + bytes(BELL_BYTES))
+    with pytest.raises(VersionMismatch, match="magic"):
+        Bell.attach(str(shm / "other.bell"))

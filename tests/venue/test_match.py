@@ -1,0 +1,288 @@
+"""The venue process with the matching engine: two desks, market data, kills at every place, snapshots, faults."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic, time_ns
+
+import pytest
+
+from oms_actors.actors.commands import Trading
+from oms_actors.config import FaultsConfig
+from oms_actors.edges.journal import JournalFull
+from oms_actors.edges.market_data import MarketReader, decode_depth, decode_trade
+from oms_actors.errors import ONE
+from oms_actors.messages import CancelOrder, ModifyOrder, NewOrder, Request, ResponseType
+from tests.venue.desk import Bench, Client, intent
+
+ACK, FILL, REJECT = ResponseType.ACK, ResponseType.FILL, ResponseType.REJECT
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path, model="match")
+    yield bench
+    bench.role.stop()
+
+
+def order(name: str, side: str = "BUY", quantity: object = 10, price: object = 100, **more: object) -> NewOrder:
+    return NewOrder(client_order_id=name, symbol="X", side=side, quantity=quantity, price=price, **more)  # type: ignore[arg-type]
+
+
+def test_two_desks_trade_with_each_other(bench: Bench) -> None:
+    one, two = Client(bench, "one"), Client(bench, "two")
+    one.send(order("a", quantity=10))
+    assert [(r.type, r.quantity) for r in two.send(order("a", "SELL", 4, 99))] == [(ACK, 0), (FILL, 4)]
+    (fill,) = one.told()
+    assert (fill.type, fill.client_order_id, fill.quantity, fill.price) == (FILL, "a", 4, 100)
+    counters = bench.counters()
+    assert (counters["trades"], counters["fills"], counters["volume"]) == (1, 2, 4)
+
+
+def test_a_fill_waits_for_a_member_that_is_away(bench: Bench) -> None:
+    one, two = Client(bench, "one"), Client(bench, "two")
+    one.send(order("a"))
+    one.adapter.send_logout("one")
+    one.told()
+    one.adapter.close()
+    two.send(order("b", "SELL"))
+    back = Client(bench, "one", logon=False)
+    assert [r.type for r in back.told()] == [FILL]
+
+
+def test_depth_and_trades_are_told_to_everybody(bench: Bench) -> None:
+    client = Client(bench, "one")
+    client.send(order("a", price=100), order("b", price=99), order("c", "SELL", 5, 101), order("d", "SELL", 3, 100))
+    reader = MarketReader(str(bench.runtime / "venue"))
+    changes = reader.depth_changes()
+    depth = reader.depth("X")
+    assert depth is not None
+    assert [(x.price // ONE, x.quantity // ONE, x.orders) for x in depth.bids] == [(100, 7, 1), (99, 10, 1)]
+    assert [(x.price // ONE, x.quantity // ONE, x.orders) for x in depth.asks] == [(101, 5, 1)]
+    assert (depth.last_price // ONE, depth.trades, depth.volume // ONE) == (100, 1, 3)
+    assert reader.symbols() == ["X"]
+    assert reader.depth("Y") is None
+    trade = reader.trades().read()
+    assert trade is not None
+    assert (decode_trade(trade).price // ONE, decode_trade(trade).aggressor) == (100, 2)
+    client.send(CancelOrder(client_order_id="e", orig_client_order_id="b"))
+    bench.role._depth_due_ns = 0
+    bench.work()
+    change = changes.read()
+    assert change is not None
+    assert len(decode_depth(change).bids) == 1
+    assert not reader.replaced()
+    bench.start()
+    assert reader.replaced()
+    again = MarketReader(str(bench.runtime / "venue")).depth("X")
+    assert again is not None
+    assert [x.price // ONE for x in again.bids] == [100]
+
+
+def test_the_operator_halts_and_resumes_trading_and_that_survives(bench: Bench) -> None:
+    client = Client(bench, "one")
+    assert bench.role.command(Trading(do="halt", symbol="X"))
+    assert [r.type for r in client.send(order("a"))] == [REJECT]
+    bench.start()
+    assert [r.type for r in client.send(order("b"))] == [REJECT]
+    bench.role.command(Trading(do="resume"))
+    assert [r.type for r in client.send(order("c"))] == [ACK]
+
+
+def test_time_alone_expires_an_order_and_that_survives(bench: Bench) -> None:
+    client = Client(bench, "one")
+    told = client.send(order("a", time_in_force="GTD", expire_time_ns=time_ns() + 50_000_000))
+    deadline = monotonic() + 20
+    while len(told) < 2 and monotonic() < deadline:
+        told += client.told()
+    assert [r.type for r in told] == [ACK, ResponseType.EXPIRED]
+    before = bench.role._venue.state_hash()
+    bench.start()
+    assert bench.role._venue.state_hash() == before
+
+
+def test_an_order_that_has_expired_before_it_comes_is_refused(bench: Bench) -> None:
+    client = Client(bench, "one")
+    client.send(order("rest", "SELL"))
+    told = client.send(order("late", "BUY", time_in_force="GTD", expire_time_ns=1))
+    assert [r.type for r in told] == [REJECT]
+
+
+def test_a_level_of_more_than_an_int64_is_shown_as_the_most_and_survives_a_restart(bench: Bench) -> None:
+    client = Client(bench, "one")
+    for name in "ab":
+        assert [r.type for r in client.send(order(name, "BUY", 90_000_000_000))] == [ACK]
+    before = bench.role._venue.state_hash()
+    bench.start()
+    assert bench.role._venue.state_hash() == before
+
+
+def test_the_same_seed_does_the_same_to_the_same_requests(tmp_path: Path) -> None:
+    outcomes = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        bench = Bench(tmp_path / name, model="fill", faults=FaultsConfig(seed=3, drop=0.2, reject=0.3))
+        client = Client(bench, "one")
+        for n in range(50):
+            client.adapter.send_record(intent(order(f"{n}")))
+        outcomes.append([(r.type, r.client_order_id) for r in client.told()])
+        bench.role.stop()
+    assert outcomes[0] == outcomes[1]
+
+
+def flow(rng: random.Random, n: int) -> Request:
+    kind = rng.random()
+    if kind < 0.7:
+        tif = rng.choice(("DAY", "DAY", "IOC"))
+        return order(f"{n}", rng.choice(("BUY", "SELL")), rng.randint(1, 9), rng.randint(95, 105), time_in_force=tif)
+    earlier = str(rng.randint(max(0, n - 30), n))
+    if kind < 0.85:
+        return ModifyOrder(client_order_id=f"{n}", orig_client_order_id=earlier, price=rng.randint(95, 105))
+    return CancelOrder(client_order_id=f"{n}", orig_client_order_id=earlier)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_at_any_instant_it_comes_back_as_if_nothing_had_been(tmp_path: Path, seed: int) -> None:
+    """The same input with and without kills: the same state, and every report reaches its member."""
+    outcomes = []
+    for is_killed in (False, True):
+        folder = tmp_path / str(is_killed)
+        folder.mkdir()
+        bench = Bench(folder, model="match", snapshot_interval_sec=3600)
+        clients = [Client(bench, name) for name in ("one", "two")]
+        rng, kills = random.Random(seed), random.Random(seed + 100)
+        told: list[list[bytes]] = [[], []]
+        for n in range(400):
+            client = clients[rng.randrange(2)]
+            client.adapter.send_record(intent(flow(rng, n)))
+            if is_killed and kills.random() < 0.06:
+                bench.kill(kills.randrange(3))
+            if is_killed and kills.random() < 0.03:
+                bench.role._snapshot_due_ns = 0
+            bench.role.work()
+            for place, reader in enumerate(clients):
+                reader.adapter.poll()
+                told[place] += [essence(data) for data in reader.records]
+                reader.records.clear()
+        bench.work(10)
+        for place, reader in enumerate(clients):
+            reader.adapter.poll()
+            told[place] += [essence(data) for data in reader.records]
+        outcomes.append((bench.role._venue.state_hash(), told, bench.counters()))
+        bench.role.stop()
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][2]["trades"] > 50
+    assert outcomes[0][2]["duplicates"] == 0
+
+
+def essence(report: bytes) -> bytes:
+    """A report without its time, and without the mark that it may be a duplicate."""
+    return report[:5] + bytes((report[5] & ~2,)) + report[6:32] + report[40:]
+
+
+def test_a_snapshot_replaces_the_journal_that_it_covers(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model="match")
+    client = Client(bench, "one")
+    rng = random.Random(1)
+    for n in range(300):
+        client.adapter.send_record(intent(flow(rng, n)))
+    client.told()
+    before = bench.role._venue.state_hash()
+    bench.start()  # every life has a segment of its own
+    bench.role._snapshot_due_ns = 0
+    bench.role.work()
+    assert bench.role._journal.finish(wait=True)
+    assert len(list((tmp_path / "data" / "venue").iterdir())) == 1
+    journals = list((tmp_path / "data" / "journal").glob("venue-*.journal"))
+    assert len(journals) == 1
+    bench.start()
+    assert bench.role._venue.state_hash() == before
+    assert ACK in [r.type for r in client.send(order("1000"))]
+    bench.role.stop()
+
+
+def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model="match")
+    client = Client(bench, "one")
+    client.send(order("a"))
+    before = bench.role._venue.state_hash()
+    folder = tmp_path / "data" / "venue"
+    (folder / "99999999-0000000000000000.snapshot").write_bytes(b"OMSVENU1" + bytes(100))
+    bench.start()
+    assert bench.role._venue.state_hash() == before
+    bench.role.stop()
+
+
+def test_faults_drop_double_displace_and_refuse_from_a_seed(tmp_path: Path) -> None:
+    faults = FaultsConfig(seed=3, drop=0.1, duplicate=0.1, reorder=0.2, reject=0.1)
+    bench = Bench(tmp_path, model="fill", faults=faults)
+    client = Client(bench, "one")
+    for n in range(500):
+        client.adapter.send_record(intent(order(f"{n}")))
+    told = client.told()
+    counters = bench.counters()
+    fills = [r for r in told if r.type == FILL]
+    acked = {r.client_order_id for r in told if r.type == ACK}
+    assert 400 < counters["requests"] + counters["rejects"] < 480  # some never arrived
+    assert 20 < counters["rejects"] < 90
+    assert len({r.exec_id for r in fills}) == counters["fills"] < len(fills)  # none is lost, some came twice
+    assert len(acked) < counters["acks"]
+    assert any(r.type == FILL and r.client_order_id not in {x.client_order_id for x in told[:at]}
+               for at, r in enumerate(told))  # fmt: skip
+    bench.role.stop()
+
+
+def test_a_cut_connection_must_log_on_again(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model="match", faults=FaultsConfig(disconnect=1.0))
+    client = Client(bench, "one")
+    assert [r.type for r in client.send(order("a"))] == [ResponseType.DISCONNECTED, ACK]
+    assert REJECT in [r.type for r in client.send(order("b"))]
+    client.adapter.send_logon("one", "")
+    assert ResponseType.LOGON_ACK in [r.type for r in client.told()]
+    client.adapter.query("a")
+    (found,) = client.told()
+    assert (found.type, found.cum_quantity) == (ResponseType.QUERY_FOUND, Decimal(0))
+    bench.role.stop()
+
+
+def test_a_blocked_venue_reads_nothing_for_a_while(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model="match", faults=FaultsConfig(block=1.0, block_ms=3_600_000))
+    client = Client(bench, "one")
+    assert [r.type for r in client.send(order("a"))] == [ACK]
+    assert client.send(order("b")) == []
+    assert not bench.role.ready()
+    bench.role._blocked_until_ns = 1
+    assert [r.type for r in client.told()] == [ACK]
+    bench.role.stop()
+
+
+def test_a_full_disk_lets_requests_wait_in_their_ring(bench: Bench) -> None:
+    client = Client(bench, "one")
+    reserve = bench.role._journal.reserve
+
+    def full(size: int) -> None:
+        raise JournalFull("no space")
+
+    bench.role._journal.reserve = full  # type: ignore[method-assign]
+    assert client.send(order("a")) == []
+    bench.role._journal.reserve = reserve  # type: ignore[method-assign]
+    bench.role._blocked_until_ns = 1
+    assert [r.type for r in client.told()] == [ACK]
+
+
+def test_a_link_that_somebody_scribbled_over_is_parked_and_the_others_go_on(bench: Bench) -> None:
+    one, two = Client(bench, "one"), Client(bench, "two")
+    ring = one.adapter._client.requests  # type: ignore[union-attr]
+    one.adapter.send_record(intent(order("a")))
+    ring._words[8] = ring._words[8] + 8  # a tail that no frame ends at
+    assert [r.type for r in two.send(order("b"))] == [ACK]
+    assert "one" not in bench.role._ports.open
+    bench.work()
+    assert "one" not in bench.role._ports.open  # not tried again as long as it is the same file
+    one.adapter.close()
+    (bench.runtime / "venue" / "one.up").unlink()
+    again = Client(bench, "one")
+    assert [r.type for r in again.send(order("c"))] == [ACK]
