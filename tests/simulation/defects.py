@@ -81,8 +81,9 @@ def _busy(found: Scenario) -> Scenario:
         operator_per_s=0.0, snapshots_per_s=0.0,
     )  # fmt: skip
     kind = replace(
-        found.habits, raw=False, latency_max_ns=MS, fill=0.8, swallow=0.0, lose=0.0, not_sent=0.0, fail_before=0.0, fail_after=0.0,
-        reject=0.0, refuse_connect=0.0, ignore_logon=0.0, reject_logon=0.0, reorder=0.0, lose_in_flight=0.0,
+        found.habits, raw=False, latency_max_ns=MS, fill=0.8, swallow=0.0, lose=0.0, not_sent=0.0, fail_before=0.0,
+        fail_after=0.0, reject=0.0, refuse_connect=0.0, ignore_logon=0.0, reject_logon=0.0, reorder=0.0,
+        lose_in_flight=0.0,
     )  # fmt: skip
     session = msgspec.structs.replace(found.config.session, overrides=())
     exchange = msgspec.structs.replace(found.config.exchange, adapter=ADAPTER)
