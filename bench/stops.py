@@ -25,12 +25,13 @@ from bench.kills import CHANNELS, Channel, message
 from ipc.errors import MailboxBusy
 from ipc.proc import set_pdeathsig
 
-CALLS, LONGEST_NS = 0, 1
+CALLS, LONGEST_NS, PHASE_OF_LONGEST, PHASE = 0, 1, 2, 3  # PHASE is the experiment's, the others the worker's
 WORDS = 8
 
 
 class Worker:
-    """A forked process that calls `act` for ever; counts successes and the longest call in shared memory."""
+    """A forked process that calls `act` for ever; counts successes and times the longest call of each phase in shared
+    memory. A call belongs to the phase in which it began."""
 
     def __init__(self, name: str, act: Callable[[], Callable[[], object]], words: memoryview) -> None:
         self.name, self.words = name, words
@@ -45,17 +46,27 @@ class Worker:
 
     def _work(self, call: Callable[[], object]) -> None:
         words = self.words
+        phase = longest = 0
         while True:
+            if words[PHASE] != phase:
+                phase, longest = words[PHASE], 0
             began = time.perf_counter_ns()
             try:
                 done = bool(call())
             except MailboxBusy:
                 done = False
-            words[LONGEST_NS] = max(words[LONGEST_NS], time.perf_counter_ns() - began)
+            longest = max(longest, time.perf_counter_ns() - began)
+            words[LONGEST_NS] = longest
+            words[PHASE_OF_LONGEST] = phase
             words[CALLS] += done
 
-    def reset(self) -> None:
-        self.words[LONGEST_NS] = 0
+    def begin_phase(self) -> None:
+        self.words[PHASE] += 1
+
+    def longest_ms(self, seconds: float) -> float:
+        """The longest call of this phase, which has lasted `seconds`; all of it if none has returned."""
+        words = self.words
+        return words[LONGEST_NS] / 1e6 if words[PHASE_OF_LONGEST] == words[PHASE] else seconds * 1e3
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -87,14 +98,14 @@ def stop(victim: Worker, workers: list[Worker], channel: Channel, seconds: float
     else:
         victim.signal(signal.SIGSTOP)
     for worker in others:
-        worker.reset()
+        worker.begin_phase()
     time.sleep(seconds / 2)
     half_way = [worker.words[CALLS] for worker in others]
     time.sleep(seconds / 2)
     result = {
         "stopped": victim.name,
         "inside_lock": inside,
-        "longest_ms": {worker.name: worker.words[LONGEST_NS] / 1e6 for worker in others},
+        "longest_ms": {worker.name: worker.longest_ms(seconds) for worker in others},
         "went_on": {worker.name: worker.words[CALLS] - then for worker, then in zip(others, half_way, strict=True)},
     }
     victim.signal(signal.SIGCONT)

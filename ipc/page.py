@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from ipc import segment
-from ipc.errors import VersionMismatch
+from ipc.errors import NotThere, VersionMismatch
 from ipc.proc import process_start_ticks
 
 PAGE_MAGIC = int.from_bytes(b"OMSPAGE\0", "little")
@@ -31,6 +31,7 @@ _VALUE_MAX = (1 << 40) - 1
 _SUM, _MAX, _BUCKETS = 0, 1, 2
 _BUCKET_COUNT = (40 - _STEP_BITS + 1) << _STEP_BITS
 HISTOGRAM_WORDS = _BUCKETS + _BUCKET_COUNT
+_BEING_MADE = "is just being made"
 
 
 def _bucket_middle(bucket: int) -> int:
@@ -103,11 +104,18 @@ class Page:
         self.path = file.path
         self._segment = file
         words = file.view[: len(file.view) & -8].cast("q")
-        if len(words) * 8 < PAGE_JSON_AT or (words[0], words[1]) != (PAGE_MAGIC, PAGE_VERSION):
-            raise VersionMismatch(self.path, f"version {words[1] if len(words) > 1 else None}", PAGE_VERSION)
+        if len(words) * 8 < PAGE_JSON_AT:
+            raise VersionMismatch(self.path, f"{len(words) * 8} bytes", "a page")
+        if words[0] == 0:
+            raise NotThere(self.path, _BEING_MADE)
+        if (words[0], words[1]) != (PAGE_MAGIC, PAGE_VERSION):
+            raise VersionMismatch(self.path, f"version {words[1]}", PAGE_VERSION)
         self.words = words
         text = bytes(file.view[PAGE_JSON_AT : PAGE_JSON_AT + words[PAGE_JSON_BYTES_AT // 8]])
-        names = json.loads(text)
+        try:
+            names = json.loads(text)
+        except ValueError as error:  # its writer has died, and its successor began the page anew just now
+            raise NotThere(self.path, _BEING_MADE) from error
         self._counters: dict[str, int] = names["counters"]
         self._histograms: dict[str, int] = names["histograms"]
 
@@ -129,7 +137,7 @@ class Page:
 
     @classmethod
     def attach(cls, path: str) -> Page:
-        """Raises NotThere, VersionMismatch."""
+        """Raises NotThere (also while its writer makes it), VersionMismatch."""
         file = segment.attach(path)
         try:
             return cls(file)

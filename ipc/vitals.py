@@ -26,7 +26,7 @@ from time import monotonic_ns
 from typing import Final
 
 from ipc import segment
-from ipc.errors import VersionMismatch, named
+from ipc.errors import NotThere, VersionMismatch, named
 from ipc.proc import boot_id, process_start_ticks
 
 SIZE_BYTES: Final = 4096
@@ -75,7 +75,8 @@ class Vitals:
 
     @classmethod
     def attach(cls, path: str | os.PathLike[str]) -> Vitals:
-        """Map an existing file read only. Raises NotThere, NoDescriptors, VersionMismatch."""
+        """Map an existing file read only. Raises NotThere (also while it is being made), NoDescriptors,
+        VersionMismatch."""
         source = os.fspath(path)
         try:
             fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
@@ -91,6 +92,8 @@ class Vitals:
         found = (vitals._words[0], vitals._words[1])
         if found != (_MAGIC, _VERSION):
             vitals.close()
+            if found[0] == 0:
+                raise NotThere(source, "is just being made")
             raise VersionMismatch(source, f"magic {found[0]:#x} version {found[1]}", f"version {_VERSION}")
         return vitals
 

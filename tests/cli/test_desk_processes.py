@@ -58,8 +58,8 @@ def test_on_a_terminal_a_demo_shows_the_living_desk(place: Place) -> None:
 
 def test_a_demo_ends_with_a_summary_on_ctrl_c(place: Place) -> None:
     demo = place.start("demo", "--seconds", "60", "--rate", "200", "--json")
-    wait_for(lambda: list(place.runtime.glob("demo-*/upstreams/demo.up")))
-    wait_for(lambda: any(path.stat().st_size for path in place.temporary.glob("*/*/oms.sqlite")))
+    instance = f"demo-{demo.pid}"
+    wait_for(lambda: place.status(instance).get("counters", {}).get("sender", {}).get("responses"))
     demo.send_signal(signal.SIGINT)
     ended = end_of(demo)
     assert ended.code == 0, ended.err

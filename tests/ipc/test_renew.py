@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ipc import segment
-from ipc.errors import NoSpace
-from ipc.page import Page
+from ipc.errors import NoSpace, NotThere
+from ipc.page import PAGE_JSON_AT, Page
 from ipc.vitals import State, Vitals
 from ipc.wait import Bell
 
@@ -70,3 +70,27 @@ def test_what_is_no_file_of_that_size_is_replaced(shm: Path) -> None:
     file = segment.renew(str(path), 64, lambda view: view.__setitem__(slice(0, 1), b"y"))
     assert path.read_bytes() == b"y" + bytes(63)
     file.close()
+
+
+@pytest.mark.parametrize("kind", [Page, Vitals])
+def test_what_is_just_being_made_is_not_there_yet(shm: Path, kind: type[Page] | type[Vitals]) -> None:
+    path = str(shm / "a")
+    Page.create(path, ["orders"]).close() if kind is Page else Vitals.create(path).close()
+    refused: list[NotThere] = []
+
+    def attach(view: memoryview) -> None:
+        with pytest.raises(NotThere, match="is just being made") as refusal:
+            kind.attach(path)
+        refused.append(refusal.value)
+
+    segment.renew(path, os.stat(path).st_size, attach).close()
+    assert len(refused) == 1
+
+
+def test_a_page_that_is_begun_anew_while_somebody_reads_its_names_is_not_there_yet(shm: Path) -> None:
+    path = str(shm / "a.page")
+    Page.create(path, ["orders"]).close()
+    with segment.open_plain(path) as file:
+        os.pwrite(file.fileno(), bytes(64), PAGE_JSON_AT)
+    with pytest.raises(NotThere, match="is just being made"):
+        Page.attach(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ipc.errors import IpcError
+from ipc.errors import IpcError, NotThere
 from ipc.page import Page
 from ipc.vitals import State, Vitals
 from oms_actors.config import Config, PersistenceConfig, Resolved
@@ -82,7 +82,7 @@ class Desk:
         while True:
             try:
                 vitals = Vitals.attach(Path(self.resolved.runtime_dir) / "persistence.vitals")
-            except FileNotFoundError:
+            except NotThere:
                 pass
             else:
                 ready = vitals.pid == self.process.pid and vitals.state == State.READY  # type: ignore[union-attr]

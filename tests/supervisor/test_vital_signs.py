@@ -103,7 +103,7 @@ def test_a_successor_begins_anew(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.vitals"]
 
 
-@pytest.mark.parametrize(("content", "found"), [(b"", "0 bytes"), (b"\0" * SIZE_BYTES, "magic 0x0 version 0")])
+@pytest.mark.parametrize(("content", "found"), [(b"", "0 bytes"), (b"\1" * SIZE_BYTES, "magic 0x1010101010101")])
 def test_a_file_that_is_none_of_ours_is_refused_by_name(tmp_path: Path, content: bytes, found: str) -> None:
     path = tmp_path / "a.vitals"
     path.write_bytes(content)
