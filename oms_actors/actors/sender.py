@@ -8,7 +8,6 @@ the next frame. Reports leave (as that very frame) once they are durable.
 from __future__ import annotations
 
 import logging
-import random
 import time
 from array import array
 from collections import Counter, deque
@@ -24,6 +23,7 @@ from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
 from oms_actors.actors.commands import MassCancel, Reconnect, Resolve, Stats
+from oms_actors.actors.session import Session
 from oms_actors.actors.shell import Context, main
 from oms_actors.config import Config, Resolved
 from oms_actors.core.batches import Batches
@@ -31,7 +31,7 @@ from oms_actors.core.ledger import Call
 from oms_actors.core.mass_action import Mass, mass_action
 from oms_actors.core.pending import COUNTERS, SenderSettings
 from oms_actors.core.risk import Risk
-from oms_actors.core.session import Action, Link, SessionMachine
+from oms_actors.core.session import Action, Link
 from oms_actors.core.throttle import Throttle, ThrottleLimit
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
@@ -44,8 +44,8 @@ from oms_actors.edges.send_cursor import SendCursor
 from oms_actors.edges.sender_fold import SenderFold
 from oms_actors.edges.session_page import SessionView
 from oms_actors.errors import NotSent, Reason, WrongCaller
-from oms_actors.messages import Kind, Outcome, ReportFlag, ResponseType, SessionEvent
-from oms_actors.record import REPORT_BYTES, REQUEST_BYTES, decode_text, key_of, text
+from oms_actors.messages import Kind, Outcome, SessionEvent
+from oms_actors.record import REQUEST_BYTES, key_of, text
 
 MS = 1_000_000
 TAKE_BYTES = 1 << 19
@@ -69,14 +69,6 @@ HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
 _RESULT = int(Kind.RESULT)
 _SILENT = frozenset((_RESULT, Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL))
 """Nobody is told anything by these: intake may take them in whenever it is awake, unless the queue is short of room."""
-_HAS_TEXT, _UNMATCHED = int(ReportFlag.HAS_TEXT), int(ReportFlag.UNMATCHED)
-_SESSION_RESPONSES = {
-    int(ResponseType.LOGON_ACK): SessionEvent.LOGGED_ON,
-    int(ResponseType.LOGON_REJECT): SessionEvent.LOGON_REJECTED,
-    int(ResponseType.LOGOUT_ACK): SessionEvent.LOGGED_OUT,
-    int(ResponseType.DISCONNECTED): SessionEvent.DISCONNECTED,
-}
-_NOT_OF_THE_SESSION = bytes(code for code in range(256) if code not in _SESSION_RESPONSES)
 
 
 def settings_of(config: Config, deduplicates: bool) -> SenderSettings:
@@ -136,11 +128,8 @@ class SenderRole:
         self.responses = Responses(context.bell)
         risk = Risk(limits_of(config.risk))
         self.core = Batches(settings_of(config, self.caller.deduplicates), throttle_of(config), risk)
-        self.machine = SessionMachine(
-            config.session.logon_timeout_ms, config.session.logout_timeout_ms, config.session.reconnect_initial_ms,
-            config.session.reconnect_max_ms,
-        )
-        self.view = SessionView(context.runtime / instance.SESSION_PAGE)
+        view = SessionView(context.runtime / instance.SESSION_PAGE)
+        self.session = Session(config.session, self.core, self.caller, self.responses, view, self.log)
         self.page = Page.create(context.path(f"{context.name}.page"), PAGE_COUNTERS, HISTOGRAMS)
         self._histograms = [self.page.histogram(name) for name in HISTOGRAMS]
         self.journal: JournalWriter = journals.open_writer(self.resolved, journals.SENDER)
@@ -198,12 +187,12 @@ class SenderRole:
     def stop(self) -> None:
         """Orderly end: log out if logged on, wait for the answer as long as configured, take everything down."""
         deadline = monotonic_ns() + self.config.session.logout_timeout_ms * MS
-        while self.machine.link in (Link.ON, Link.LOGGING_OUT) and monotonic_ns() < deadline:
+        while self.session.machine.link in (Link.ON, Link.LOGGING_OUT) and monotonic_ns() < deadline:
             self._cycle(stopping=True)
             self.context.beat()
             self.context.bell.wait(self.ready, 0.01)
-        if self.machine.link is not Link.DOWN:
-            self._perform(Action.CLOSE)
+        if self.session.machine.link is not Link.DOWN:
+            self.session.perform(Action.CLOSE)
         self._flush()
         self.journal.close()
 
@@ -215,13 +204,13 @@ class SenderRole:
             return monotonic_ns() >= self._full_until_ns
         if self._more or self.feed.ready() or self.responses.ready() or self.caller.ready():
             return True
-        return self.view.changed() or self.switch.changed()
+        return self.session.view.changed() or self.switch.changed()
 
     def next_due_ns(self) -> int:
         """The next instant at which something becomes due without input."""
         if self._full_until_ns:
             return self._full_until_ns
-        core, machine, now = self.core, self.machine, monotonic_ns()
+        core, machine, now = self.core, self.session.machine, monotonic_ns()
         due = [core.due_ns()]
         if self._results_since:
             due.append(self._results_since + RESULTS_WAIT_NS)
@@ -232,14 +221,8 @@ class SenderRole:
                 due.append(max(core.throttle.next_free_ns(now), self._room_ns))
             if core.doubtful:
                 due.append(core.queries_due_ns())
-        due.append(self._boundary_ns(now))
+        due.append(self.session.boundary_ns(now))
         return min((instant for instant in due if instant), default=0)
-
-    def _boundary_ns(self, now: int) -> int:
-        """When the current session closes (as monotonic time), so that the last send is before it."""
-        closes = self.core.interval[1]
-        left = closes - time.time_ns()
-        return now + left if 0 < left < 10**12 else 0
 
     def command(self, message: Any) -> object:
         """Control messages; what they change is journalled with the next cycle."""
@@ -247,8 +230,8 @@ class SenderRole:
         self.core.begin(monotonic_ns(), time.time_ns())
         if isinstance(message, Stats):
             return self.page.counters()
-        if isinstance(message, Reconnect) and self.machine.link is not Link.DOWN:
-            self._perform(Action.CLOSE)
+        if isinstance(message, Reconnect) and self.session.machine.link is not Link.DOWN:
+            self.session.perform(Action.CLOSE)
         elif isinstance(message, MassCancel):
             return self._mass_cancel(Reason.MASS_CANCEL, message.upstream, message.account, message.symbol)
         elif isinstance(message, Resolve):
@@ -271,13 +254,13 @@ class SenderRole:
         heard = self._hear()
         if self.switch.changed():
             self._look_at_switch()
-        is_open = self._session(wall) and not stopping
-        self._step_session(is_open, now)
+        is_open = self.session.look(wall) and not stopping
+        self.session.step(is_open, now)
         core.tick()
         unfinished = core.go_on(MASS_STEP) if core.mass_actions else False
-        if self.machine.on_line:
+        if self.session.machine.on_line:
             self._ask_about_doubts()
-        released = self._release(now) if is_open and self.machine.on_line else 0
+        released = self._release(now) if is_open and self.session.machine.on_line else 0
         calls = core.calls
         busy = bool(taken or heard or calls)
         if core.out and (busy or not self._results_may_wait(now)):
@@ -381,7 +364,7 @@ class SenderRole:
                 self._flush()  # a doubt is told before the next call
         calls.clear()
         if lost:
-            self._happened(SessionEvent.DISCONNECTED, lost)
+            self.session.happened(SessionEvent.DISCONNECTED, lost)
         if self.core.out and not self._results_since:
             self._results_since = monotonic_ns()
 
@@ -431,38 +414,17 @@ class SenderRole:
 
     def _hear(self) -> bool:
         """What the exchange has said."""
-        if self.machine.link is not Link.DOWN:
+        if self.session.machine.link is not Link.DOWN:
             self.caller.poll()
         if not self.responses.ready():
             return False
         for frame in self.responses.drain_frames():
-            if frame[7::REPORT_BYTES].translate(None, _NOT_OF_THE_SESSION):
-                self._hear_one_by_one(frame)
-            else:
-                self.core.respond_frame(frame)
+            self.session.respond(frame)
             self._relieve()
         for latency, count in Counter(self.core.latencies).items():
             self._histograms[1].record(latency, count)
         self.core.latencies.clear()
         return True
-
-    def _hear_one_by_one(self, frame: bytes) -> None:
-        """A frame in which the exchange says something about the session."""
-        found = [frame[at : at + REPORT_BYTES] for at in range(0, len(frame), REPORT_BYTES)]
-        position, end = 0, len(found)
-        while position < end:
-            record = found[position]
-            position += 1
-            words = None
-            if record[5] & _HAS_TEXT and position < end:
-                words = found[position]
-                position += 1
-            event = _SESSION_RESPONSES.get(record[7]) if not record[5] & _UNMATCHED else None
-            if event is None:
-                self.core.respond(record, words)
-            else:
-                self._happened(event, decode_text(words) if words else "")
-            self._relieve()
 
     def _look_at_switch(self) -> None:
         """The kill switch has been touched: hold back what it names, cancel what it wants canceled."""
@@ -497,94 +459,10 @@ class SenderRole:
             except WrongCaller:
                 raise
             except ConnectionError as error:
-                self._happened(SessionEvent.DISCONNECTED, repr(error))
+                self.session.happened(SessionEvent.DISCONNECTED, repr(error))
                 return
             except Exception as error:  # a failed query says nothing about the order
                 self.log.warning("query %s: %s: %s", text(key[16:]), type(error).__name__, error)
-
-    # -- the session ------------------------------------------------------------------------------------------------
-
-    def _session(self, wall: int) -> bool:
-        """Inside trading hours? Begins and ends our own interval as the clock passes its edges."""
-        core = self.core
-        if core.interval[1] and wall >= core.interval[1]:
-            self._close_interval()
-        state = self.view.read()
-        if state.is_open_at(wall) and (state.open_ns, state.close_ns) != core.interval:
-            if core.interval[1] and state.open_ns >= core.interval[1]:
-                self._close_interval()  # another session; else the same one is known to last longer or shorter
-            core.note(SessionEvent.STARTED, interval=(state.open_ns, state.close_ns), trade_date=state.trade_date)
-        elif self.view.known and not state.is_open_at(wall) and core.interval[1]:
-            self._close_interval()  # the schedule was changed, or the clock was set
-        return bool(core.interval[1])
-
-    def _close_interval(self) -> None:
-        """The session is over: what waits ends as configured."""
-        core = self.core
-        core.note(SessionEvent.STOPPED)
-        if core.doubtful:
-            self.log.error("%d requests end with the session, and nobody knows what became of them", core.doubtful)
-            core.wish(mass_action(Mass.GIVE_UP, Reason.OUTCOME_UNKNOWN))
-        rule = self.config.session.queued_at_close
-        if rule == "expire":
-            core.wish(mass_action(Mass.EXPIRE_WAITING, Reason.EXPIRED_AT_CLOSE))
-        elif rule == "cancel":
-            core.wish(mass_action(Mass.CANCEL_WAITING, Reason.CANCELED_AT_CLOSE))
-
-    def _step_session(self, is_open: bool, now: int) -> None:
-        action = self.machine.step(is_open, now)
-        while action is not Action.NONE:
-            self._perform(action)
-            action = self.machine.step(is_open, now)
-
-    def _perform(self, action: Action) -> None:
-        session, caller = self.config.session, self.caller
-        event = {
-            Action.CONNECT: SessionEvent.CONNECTED,
-            Action.LOGON: SessionEvent.LOGON_SENT,
-            Action.LOGOUT: SessionEvent.LOGOUT_SENT,
-            Action.CLOSE: SessionEvent.DISCONNECTED,
-        }[action]
-        try:
-            if action is Action.CONNECT:
-                caller.connect(self.responses)
-            elif action is Action.LOGON:
-                caller.send_logon(session.username, session.password)
-            elif action is Action.LOGOUT:
-                caller.send_logout(session.username)
-            else:
-                caller.close()
-        except WrongCaller:
-            raise
-        except Exception as error:
-            self.log.warning("%s failed: %s: %s", action.name.lower(), type(error).__name__, error)
-            self._happened(SessionEvent.DISCONNECTED, f"{action.name.lower()}: {error}")
-            return
-        self._happened(event, "")
-
-    def _happened(self, event: SessionEvent, words: str) -> None:
-        """An event of the connection: the machine, the journal, and what follows from it."""
-        was = self.machine.link
-        now = monotonic_ns()
-        if not self.machine.on(event, now):
-            return
-        if self.machine.link is Link.DOWN and was is not Link.DOWN:
-            if event is not SessionEvent.LOGGED_OUT:
-                self.core.connection_lost()
-            self._close_quietly()
-            self.machine.due_ns = now + int((self.machine.due_ns - now) * random.uniform(0.75, 1.25))
-        elif event is SessionEvent.LOGGED_ON:
-            self.core.ask_again()
-        self.core.note(event, words)
-        self.log.info("session: %s %s", event.name.lower(), words)
-
-    def _close_quietly(self) -> None:
-        try:
-            self.caller.close()
-        except WrongCaller:
-            raise
-        except Exception as error:
-            self.log.info("close: %s: %s", type(error).__name__, error)
 
     # -- what others see --------------------------------------------------------------------------------------------
 
@@ -594,8 +472,8 @@ class SenderRole:
         values = array("q", core.counters.values())
         values.extend((
             core.waiting, self.config.queue.capacity, core.working, core.doubtful, core.throttle.limit.rate,
-            core.throttle.used(now), core.throttle.next_free_ns(now), bool(core.interval[1]), self.machine.link,
-            self.machine.logons, self.feed.gaps,
+            core.throttle.used(now), core.throttle.next_free_ns(now), bool(core.interval[1]), self.session.machine.link,
+            self.session.machine.logons, self.feed.gaps,
         ))  # fmt: skip
         first = page.index(PAGE_COUNTERS[0])
         page.words[first : first + len(values)] = memoryview(values)  # in the order of PAGE_COUNTERS

@@ -279,7 +279,7 @@ def _places_first(original: Callable[..., None]) -> Callable[..., None]:
 def _gives_back_first(original: Callable[..., bool]) -> Callable[..., bool]:
     def hear(self: SenderRole) -> bool:
         heard = original(self)
-        if self.machine.link is not Link.DOWN:
+        if self.session.machine.link is not Link.DOWN:
             self.caller.poll()
         return heard
 
