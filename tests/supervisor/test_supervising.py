@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from ipc import proc
@@ -30,6 +31,9 @@ SLEEP = ["/bin/sleep", "600"]
 def abc(**b: Any) -> list[str]:
     return [table("a"), table("b", **b), table("c")]
 
+
+WITHIN_S = 10
+"""What takes 2 s, or 1 s, on a machine of its own; a bench times it, here it must only not take for ever."""
 
 # -- order and strategies ---------------------------------------------------------------------------------------------
 
@@ -55,7 +59,7 @@ def test_a_killed_child_comes_back_with_whom_its_strategy_names(
     at = time.monotonic()
     desk.kill("b", signal.SIGKILL)
     child = desk.back("b", before["b"])
-    assert time.monotonic() - at < 2
+    assert time.monotonic() - at < WITHIN_S
     assert (child["restarts"], child["last_exit"]["text"]) == (1, "killed by SIGKILL")
     after = desk.pids()
     assert {name for name in "ac" if after[name] != before[name]} == others_replaced
@@ -113,7 +117,7 @@ def test_a_hanging_child_is_killed_and_back_in_time(instance: Make) -> None:
     b = desk.pids()["b"]
     at = time.monotonic()
     child = desk.back("a", desk.kill("a"))
-    assert time.monotonic() - at < 2
+    assert time.monotonic() - at < WITHIN_S
     assert child["last_exit"]["kind"] == "hang"
     assert desk.pids()["b"] == b
 
@@ -122,7 +126,7 @@ def test_a_stopped_child_is_killed_and_back_in_time(instance: Make) -> None:
     desk = instance(table("a", child="term=ignore")).up()
     at = time.monotonic()
     child = desk.back("a", desk.kill("a", signal.SIGSTOP))
-    assert time.monotonic() - at < 2
+    assert time.monotonic() - at < WITHIN_S
     assert child["last_exit"]["kind"] == "hang"
 
 
@@ -226,18 +230,18 @@ def test_when_the_supervisor_is_killed_every_child_dies_and_the_next_start_works
 
 def test_a_second_supervisor_leaves_at_once_and_touches_nothing(instance: Make) -> None:
     desk = instance(*abc()).up()
+    pids = desk.pids()
+    first = psutil.Process(desk.processes[0].pid)
+    first.suspend()  # it need not answer, and it publishes nothing meanwhile
+    wait_for(lambda: first.status() == psutil.STATUS_STOPPED, "the first to be stopped")
     before = {path: path.read_bytes() for path in desk.runtime.iterdir() if path.suffix != ".vitals"}
     inodes = {path: path.stat().st_ino for path in desk.runtime.iterdir()}
-    pids = desk.pids()
-    os.kill(desk.processes[0].pid, signal.SIGSTOP)  # it need not answer
-    at = time.monotonic()
     second = desk.start(stderr=subprocess.DEVNULL)
-    assert second.wait(WAIT_S) == 3
-    assert time.monotonic() - at < 1
-    os.kill(desk.processes[0].pid, signal.SIGCONT)
-    assert f"by the supervisor with pid {desk.processes[0].pid}" in desk.log.read_text()
-    assert {path: path.read_bytes() for path in before} == before
+    assert second.wait(WITHIN_S) == 3
     assert {path: path.stat().st_ino for path in desk.runtime.iterdir()} == inodes
+    assert {path: path.read_bytes() for path in before} == before
+    first.resume()
+    assert f"by the supervisor with pid {desk.processes[0].pid}" in desk.log.read_text()
     assert desk.pids() == pids
 
 
