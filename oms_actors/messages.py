@@ -186,9 +186,18 @@ class ResponseType(IntEnum):
     QUERY_NOT_FOUND = 13
 
 
+_NUMBER = "must be a decimal number such as 585.33: digits and at most one point"
+_DECIMALS, _DIGITS_MAX = 8, len(str(INT64_MAX))
+
+
 def fixed(field: str, value: Number, *, allow_zero: bool = False) -> int:
-    """A decimal-like value as int64 with 8 implied decimals, exactly; FieldError names field, value, limit."""
-    if type(value) is int:
+    """A decimal-like value as int64 with 8 implied decimals, exactly; FieldError names field, value, limit.
+
+    Text has the syntax of FIX's float: ASCII digits, an optional point, an optional minus; nothing else.
+    """
+    if type(value) is str:
+        result = _fixed_text(field, value)
+    elif type(value) is int:
         result = value * ONE
     elif isinstance(value, (float, bool)):
         hint = "a float cannot hold most decimals exactly: pass a str, an int or a Decimal"
@@ -202,11 +211,24 @@ def fixed(field: str, value: Number, *, allow_zero: bool = False) -> int:
     return result
 
 
+def _fixed_text(field: str, text: str) -> int:
+    whole, _, decimals = text.removeprefix("-").partition(".")
+    if not (text.isascii() and (whole + decimals).isdigit()):
+        raise FieldError(field, text, _NUMBER)
+    decimals = decimals.rstrip("0")
+    if len(decimals) > _DECIMALS:
+        raise FieldError(field, text, "must have at most 8 decimals")
+    digits = whole.lstrip("0") + decimals.ljust(_DECIMALS, "0")
+    if len(digits) > _DIGITS_MAX:
+        raise FieldError(field, text, f"must be at most {decimal_text(INT64_MAX)}")
+    return -int(digits) if text[0] == "-" else int(digits)
+
+
 def _fixed_decimal(field: str, value: Number) -> int:
     try:
         number = Decimal(value)
     except (ArithmeticError, ValueError, TypeError):
-        raise FieldError(field, value, "must be a decimal number such as 585.33") from None
+        raise FieldError(field, value, _NUMBER) from None
     if not number.is_finite():
         raise FieldError(field, str(value), "must be a finite number")
     if number.adjusted() > 12:

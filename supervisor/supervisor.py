@@ -218,7 +218,7 @@ class Supervisor:
         self._exit_code = EXIT_KILLED if self._killed else EXIT_OK
         if self._state.end is End.GAVE_UP:
             self._exit_code = EXIT_GAVE_UP
-        self._note("", "ended", f"{self._state.reason}; exit code {self._exit_code}")
+        self._note("", "ended", self._state.reason)
 
     # -- what is seen -------------------------------------------------------------------------------------------------
 

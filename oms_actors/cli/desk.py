@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from oms_actors.cli import options
-from oms_actors.cli.output import FAILED, Failed, cell, console, emit, note, size, table
+from oms_actors.cli.output import FAILED, FINE, USAGE, Failed, cell, console, emit, note, size, table
 
 if TYPE_CHECKING:
     from supervisor.notes import Note
@@ -29,8 +29,8 @@ def run(
 ) -> None:
     """Run the desk until Ctrl-C or `oms stop`.
 
-    Exit codes: 0 after an orderly stop, 2 wrong configuration, 3 the desk already runs, 4 gave up restarting,
-    5 killed by a second Ctrl-C.
+    Exit codes: 0 after an orderly stop; 1 it gave up restarting a process, could not start, or was killed by a second
+    Ctrl-C; 2 the configuration is wrong, or the desk already runs.
     """
     from oms_actors import app
     from oms_actors.edges import settings
@@ -44,10 +44,17 @@ def run(
         last[:] = [what]
         print_note(what)
 
-    code = app.run(resolved, tell)
+    code = exit_code(app.run(resolved, tell))
     if json:
         emit({"instance": instance, "exit_code": code, "reason": last[0].text if last else ""})
     raise typer.Exit(code)
+
+
+def exit_code(supervisors: int) -> int:
+    """The supervisor's own exit code as one of ours. That the desk already runs is a matter of how it was called."""
+    from supervisor.supervisor import EXIT_BAD_SPEC, EXIT_LOCKED, EXIT_OK
+
+    return {EXIT_OK: FINE, EXIT_BAD_SPEC: USAGE, EXIT_LOCKED: USAGE}.get(supervisors, FAILED)
 
 
 def print_note(what: Note) -> None:

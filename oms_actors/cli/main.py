@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from oms_actors.cli import bench, calendar, config, control, demo, desk, journal, market, orders, send, setup, venue
-from oms_actors.cli.output import FAILED, USAGE, Failed, emit, hide_broken_pipe, note
+from oms_actors.cli.output import FAILED, FINE, USAGE, Failed, emit, hide_broken_pipe, note
 from oms_actors.errors import ConfigError, FieldError, OmsError
+
+_CTRL_C = 130
+"""How typer says that a command was interrupted."""
 
 app = typer.Typer(
     name="oms",
@@ -70,11 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Runs one command; returns its exit code. Whatever goes wrong is one line that says what to do."""
     try:
-        app(args=arguments, prog_name="oms")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else FAILED if end.code else 0
-    except KeyboardInterrupt:
-        return _failed(arguments, ["interrupted"], FAILED)
+        code = app(args=arguments, prog_name="oms", standalone_mode=False)
+        return _failed(arguments, ["interrupted"], FAILED) if code == _CTRL_C else code or FINE
+    except TyperException as error:
+        return _misused(arguments, error)
     except BrokenPipeError:
         hide_broken_pipe()
     except ConfigError as error:
@@ -86,6 +89,18 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         return _failed(arguments, [_sentence(error)], FAILED)
     return 0
+
+
+def _misused(arguments: list[str], error: TyperException) -> int:
+    """The command line makes no sense: what it should look like, and what is wrong."""
+    context = getattr(error, "ctx", None)
+    problem = error.format_message()
+    if not problem or getattr(error, "option_name", "") == "--json":  # every command has that one
+        return _failed(arguments, ["a command is missing"], error.exit_code)
+    if context is None:
+        return _failed(arguments, [problem], error.exit_code)
+    note(context.get_usage())
+    return _failed(arguments, [f"{problem.rstrip('.')} ({context.command_path} --help shows more)"], error.exit_code)
 
 
 def _failed(arguments: list[str], problems: list[str], code: int) -> int:

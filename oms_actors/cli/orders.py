@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from oms_actors.cli import options
 from oms_actors.cli.output import FAILED, FINE, Failed, console, emit, note, table, time_of, usage
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from oms_actors.queries import OrderEvent, OrderRow
 
 _LOOK_S, _AFTERWARDS_S = 0.05, 0.2
+_DIGITS = ".0123456789"
 
 group = typer.Typer(help="One order: send, change, cancel, look at it.", no_args_is_help=True)
 
@@ -32,7 +34,15 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel=options.ORDERS)(resolve)
 
 
-@group.command()
+class NegativeNumbers(TyperCommand):
+    """A command for which -5 is a value, to be refused as such, and no option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.ignore_unknown_options = any(word[0] == "-" and word[1:2] in _DIGITS for word in args if len(word) > 1)
+        return super().parse_args(ctx, args)
+
+
+@group.command(cls=NegativeNumbers)
 def new(
     symbol: str,
     side: Annotated[str, typer.Argument(help="BUY or SELL.")],

@@ -48,7 +48,7 @@ def run(config: options.ConfigFile = None, instance: Instance = ALONE, json: opt
     import msgspec
 
     from oms_actors import app
-    from oms_actors.cli.desk import print_note
+    from oms_actors.cli.desk import exit_code, print_note
     from oms_actors.edges import settings
     from oms_actors.instance import VENUE
 
@@ -59,7 +59,7 @@ def run(config: options.ConfigFile = None, instance: Instance = ALONE, json: opt
     directory = Path(resolved.runtime_dir) / VENUE
     note(f"exchange {instance!r}: data in {resolved.data_dir}. A desk trades here with this in its oms.toml:")
     note(f'[venue]\nenabled = false\n[exchange.options]\ndirectory = "{directory}"\nsession = "a name of its own"')
-    code = app.run(resolved, print_note, app.VENUE_ALONE)
+    code = exit_code(app.run(resolved, print_note, app.VENUE_ALONE))
     if json:
         emit({"instance": instance, "exit_code": code})
     raise typer.Exit(code)

@@ -3,9 +3,10 @@
     time,action,client_order_id,orig_client_order_id,symbol,side,quantity,price,order_type,time_in_force
     2012-06-21T09:30:00.004-04:00,NEW,N1,,AAPL,BUY,18,585.33,LIMIT,DAY
 
-Optional columns: account, stop_price, expire_time (ISO 8601 with zone, or ns since the epoch), post_only; others, and
-the time, are information only. A JSON line is an object with the same keys. A line that is no request is reported with
-its number, field, value and limit, and the rest goes through.
+The time is information only. Optional columns: account, stop_price, expire_time (ISO 8601 with zone, or ns since the
+epoch), post_only; any other name is an error, since a misspelt one would be an order without its limit. A JSON line is
+an object with the same keys. A line that is no request is reported with its number, field, value and limit, and the
+rest goes through.
 
 Theory of operation. Bytes are read as they come (a pipe need not end) and cut into lines; each chunk is one batch. A
 line is split at its commas (by the csv module where it has quotes, so that a stray quote spoils one line, not the
@@ -41,7 +42,11 @@ from oms_actors.messages import (
 COLUMNS = ("action", "client_order_id", "orig_client_order_id", "symbol", "side", "quantity", "price", "order_type",
            "time_in_force")  # fmt: skip
 OPTIONAL = ("account", "stop_price", "expire_time", "post_only")
+TIME = "time"
+NAMES = (TIME, *COLUMNS, *OPTIONAL)
+_NUMBERS = frozenset(("quantity", "price", "stop_price"))
 LINE_BYTES_MAX = 64 << 10
+_VALUE_MAX = 80  # of a wrong value so much is shown
 _CHUNK_BYTES = 48 << 10
 _CACHE_MAX = 1 << 17
 _YES_NO = {"": 0, "0": 0, "false": 0, "no": 0, "1": Flag.POST_ONLY, "true": Flag.POST_ONLY, "yes": Flag.POST_ONLY}
@@ -133,6 +138,10 @@ def _csv_rows(header: str) -> RowOf:
     if missing:
         raise BadFile(f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}: the header must name "
                       f"{', '.join(COLUMNS)}; found {', '.join(names)[:200]}")  # fmt: skip
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise BadFile(f"unknown column{'s' * (len(unknown) > 1)} {', '.join(map(repr, unknown))[:200]}: "
+                      f"may be {', '.join(NAMES)}")  # fmt: skip
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise BadFile(f"column {', '.join(twice)} is there twice")
@@ -142,7 +151,7 @@ def _csv_rows(header: str) -> RowOf:
     def row_of(line: str) -> Row:
         cells = line.split(",") if '"' not in line else _cells(line)
         if len(cells) != count:
-            raise FieldError("line", line[:80], f"must have {count} columns, has {len(cells)}")
+            raise FieldError("line", line[:_VALUE_MAX], f"must have {count} columns, has {len(cells)}")
         cells.append("")  # stands for the optional columns that are not there
         return tuple([cells[place] for place in places])
 
@@ -153,18 +162,33 @@ def _cells(line: str) -> list[str]:
     try:
         return next(csv.reader([line], strict=True))
     except (csv.Error, StopIteration) as error:
-        raise FieldError("line", line[:80], f"is not CSV: {error}") from None
+        raise FieldError("line", line[:_VALUE_MAX], f"is not CSV: {error}") from None
 
 
 def _json_row(line: str) -> Row:
     """Numbers are taken as the text that they are: no float ever comes in between."""
     try:
-        found = json.loads(line, parse_float=str, parse_int=str, parse_constant=str)
+        found = json.loads(line, parse_float=str, parse_int=str, parse_constant=str, object_pairs_hook=_once)
+    except FieldError:
+        raise
     except (ValueError, RecursionError) as error:
-        raise FieldError("line", line[:80], f"is not JSON: {error}") from None
+        raise FieldError("line", line[:_VALUE_MAX], f"is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise FieldError("line", line[:80], "must be a JSON object")
+        raise FieldError("line", line[:_VALUE_MAX], "must be a JSON object")
+    for name in found:
+        if name not in NAMES:
+            raise FieldError("key", name, f"is unknown: may be {', '.join(NAMES)}")
     return tuple([_json_text(name, found.get(name)) for name in (*COLUMNS, *OPTIONAL)])
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object none of whose keys is there twice: which of the two was meant?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise FieldError("key", twice, "is there twice")
+    return found
 
 
 def _json_text(name: str, value: Any) -> str:
@@ -174,7 +198,7 @@ def _json_text(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    raise FieldError(name, str(value)[:80], "must be text or a number")
+    raise FieldError(name, str(value)[:_VALUE_MAX], "must be text or a number")
 
 
 # -- records ----------------------------------------------------------------------------------------------------------
@@ -230,11 +254,12 @@ class _Encoder:
         return Batch(b"".join(records), len(records), errors)
 
     def _again(self, at: int, line: str, records: list[bytes], errors: list[LineError]) -> None:
-        """Blanks around a text are forgiven; what is still wrong is wrong."""
+        """Blanks around a word are forgiven, in a number they are not; what is still wrong is wrong."""
         try:
-            records.append(self._encode(tuple([text.strip() for text in self._row_of(line)])))
+            row = zip((*COLUMNS, *OPTIONAL), self._row_of(line), strict=True)
+            records.append(self._encode(tuple([text if name in _NUMBERS else text.strip() for name, text in row])))
         except FieldError as error:
-            errors.append(LineError(at, error.field, str(error.value), error.limit))
+            errors.append(LineError(at, error.field, str(error.value)[:_VALUE_MAX], error.limit))
 
     def _encode(self, row: Row) -> bytes:
         action, client_order_id, orig, symbol, side, quantity, price, order_type, tif, account, stop, expire, post = row

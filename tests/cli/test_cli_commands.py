@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import typer
 
 from oms_actors.cli import output
 from oms_actors.cli.main import app, hoisted
+from oms_actors.messages import Request
+from oms_actors.record import encode
 from oms_actors.version import __version__
 
 if TYPE_CHECKING:
@@ -58,10 +61,49 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("statsu",), ("status", "--wrong"), ("send",), ("order",), ("demo", "--rate", "x")]
+    ("arguments", "problem"),
+    [
+        (("statsu",), "No such command 'statsu'"),
+        (("status", "--wrong"), "No such option: --wrong"),
+        (("send",), "Missing argument"),
+        (("order",), "a command is missing"),
+        (("demo", "--rate", "x"), "Invalid value for '--rate'"),
+        (("order", "new", "AAPL", "BUY"), "Missing argument 'quantity'"),
+        (("order", "new", "AAPL", "BUY", "1", "--tfi", "DAY"), "No such option: --tfi"),
+        (("order", "new", "AAPL", "BUY", "-5", "1"), "quantity: '-5': must be greater than zero"),
+        (("order", "new", "AAPL", "BUY", "5", "-.1"), "price: '-.1': must be greater than zero"),
+        (("order", "new", "AAPL", "BUY", "1_000", "1"), "quantity: '1_000': must be a decimal number"),
+        (("order", "modify", "A", "--quantity", "-5"), "quantity: '-5': must be greater than zero"),
+    ],
 )
-def test_wrong_usage_ends_with_2(oms: Oms, arguments: tuple[str, ...]) -> None:
-    assert oms(*arguments).code == 2
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong_to_people_and_machines(
+    oms: Oms, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], problem: str
+) -> None:
+    monkeypatch.setattr("oms_actors.cli.send.attach", lambda *_: contextlib.nullcontext(NobodyThere()))
+    ended = oms(*arguments)
+    assert ended.code == 2
+    assert problem in ended.err
+    ended = oms(*arguments, "--json")
+    assert ended.code == 2
+    assert problem in ended.document["error"]
+    assert ended.document["problems"]
+
+
+class NobodyThere:
+    """An upstream of a desk that does not exist."""
+
+    def submit(self, request: Request, timeout: float) -> None:
+        encode(request)
+        raise AssertionError(f"{request} should have been refused")
+
+
+def test_an_interrupted_command_has_failed(oms: Oms, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oms_actors.status.snapshot", interrupted)
+    ended = oms("status", "--json")
+    assert (ended.code, ended.document["error"]) == (1, "interrupted")
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("stop",), ("order", "new", "AAPL", "BUY", "1", "2")])

@@ -83,9 +83,10 @@ def test_a_desk_runs_is_looked_at_takes_a_file_and_stops(oms: Oms, place: Place)
     assert status["session"]["state"] == "open"
     assert status["queue"]["capacity"] > 0
 
-    second = end_of(place.start("run"))
-    assert second.code == 3
+    second = end_of(place.start("run", "--json"))
+    assert (second.code, second.document["exit_code"]) == (2, 2)
     assert "already" in second.err
+    assert "already" in second.document["reason"]
 
     rows = [f"x,NEW,N{n},,AAPL,BUY,18,585.33,LIMIT,DAY\n" for n in range(50)]
     (place.folder / "orders.csv").write_text(HEADER + "".join(rows) + "x,DELETE,Z,,AAPL,BUY,1,1,LIMIT,DAY\n" + rows[0])

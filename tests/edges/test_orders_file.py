@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from typing import Any
 
@@ -15,6 +16,9 @@ from oms_actors.edges import orders_file
 from oms_actors.edges.orders_file import COLUMNS, BadFile, LineError
 from oms_actors.messages import CancelOrder, Flag, ModifyOrder, NewOrder
 
+NO_NUMBERS = (
+    "1_000", "\u0663", "1e3", "1E-2", " 1", "1 ", "+1", "--1", "1.2.3", "0x10", "inf", "NaN", ".", "-", "1\u00a0000",
+)  # fmt: skip
 HEADER = "time,action,client_order_id,orig_client_order_id,symbol,side,quantity,price,order_type,time_in_force"
 
 
@@ -53,14 +57,14 @@ def test_modify_and_cancel_become_their_records() -> None:
 
 def test_words_may_have_any_case_and_blanks_around_them() -> None:
     plain, _ = read_rows("x,NEW,N1,,AAPL,SELL,18,585.33,MARKET,IOC")
-    odd, errors = read_rows("x, new ,N1,, AAPL,Sell, 18 ,585.33,market, Ioc")
+    odd, errors = read_rows("x, new ,N1,, AAPL,Sell,18,585.33,market, Ioc")
     assert errors == []
     assert odd == plain
 
 
-def test_optional_columns_are_used_and_unknown_ones_are_information() -> None:
-    text = f"{HEADER},account,stop_price,expire_time,post_only,comment\n"
-    text += "x,NEW,N1,,AAPL,BUY,18,585.33,STOP_LIMIT,GTD,HOUSE,586,1970-01-01T05:30:01+05:30,true,hello\n"
+def test_optional_columns_are_used() -> None:
+    text = f"{HEADER},account,stop_price,expire_time,post_only\n"
+    text += "x,NEW,N1,,AAPL,BUY,18,585.33,STOP_LIMIT,GTD,HOUSE,586,1970-01-01T05:30:01+05:30,true\n"
     found, errors = read(text)
     assert errors == []
     order = NewOrder(client_order_id="N1", symbol="AAPL", side="BUY", quantity=18, price="585.33", account="HOUSE",
@@ -92,7 +96,7 @@ def test_json_lines_are_told_by_their_first_character_and_their_numbers_are_exac
     [
         ("x,DELETE,N1,,AAPL,BUY,18,585.33,LIMIT,DAY", "action", "DELETE", "must be one of NEW, MODIFY, CANCEL"),
         ("x,NEW,N1,,AAPL,HOLD,18,585.33,LIMIT,DAY", "side", "HOLD", "must be one of BUY, SELL"),
-        ("x,NEW,N1,,AAPL,BUY,NaN,585.33,LIMIT,DAY", "quantity", "NaN", "must be a finite number"),
+        ("x,NEW,N1,,AAPL,BUY,NaN,585.33,LIMIT,DAY", "quantity", "NaN", "must be a decimal number"),
         ("x,NEW,N1,,AAPL,BUY,-18,585.33,LIMIT,DAY", "quantity", "-18", "must be greater than zero"),
         ("x,NEW,N1,,AAPL,BUY,0,585.33,LIMIT,DAY", "quantity", "0", "must be greater than zero"),
         ("x,NEW,N1,,AAPL,BUY,,585.33,LIMIT,DAY", "quantity", "", "must be a decimal number"),
@@ -133,6 +137,46 @@ def test_a_bad_json_line_is_named_too(line: str, field: str) -> None:
     good = '{"action":"CANCEL","client_order_id":"C1","orig_client_order_id":"N1"}\n'
     found, (error,) = read(f"{good}{line}\n{good}")
     assert (len(found), error.line, error.field) == (2, 2, field)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "limit"),
+    [
+        ('{"action": "NEW", "client_order_id": "N1", "prise": "1"}', "prise", "is unknown: may be time, action"),
+        ('{"quantity": 1, "quantity": 100}', "quantity", "is there twice"),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_unknown_or_there_twice_is_named(line: str, key: str, limit: str) -> None:
+    good = '{"time": "x", "action":"CANCEL","client_order_id":"C1","orig_client_order_id":"N1"}\n'
+    found, (error,) = read(f"{good}{line}\n{good}")
+    assert (len(found), error.line, error.field, error.value) == (2, 2, "key", key)
+    assert error.limit.startswith(limit)
+
+
+@pytest.mark.parametrize("number", NO_NUMBERS)
+def test_what_is_no_number_of_fix_is_none_in_csv_and_json_either(number: str) -> None:
+    keys = {"action": "NEW", "client_order_id": "N1", "symbol": "AAPL", "side": "BUY", "quantity": "1"}
+    first = '{"action":"CANCEL","client_order_id":"C1","orig_client_order_id":"N1"}\n'
+    for field in ("quantity", "price"):
+        row = {**dict.fromkeys(COLUMNS, ""), **keys, field: number}
+        (error,) = read_rows(",".join(["x", *row.values()]))[1]
+        assert (error.field, error.value) == (field, number)
+        assert "must be a decimal number" in error.limit
+        assert read(first + json.dumps({**keys, field: number}))[1] == [error]
+
+
+def test_a_json_number_is_held_to_the_same_syntax() -> None:
+    found, (error,) = read(
+        '{"action":"NEW","client_order_id":"N1","symbol":"A","side":"BUY","quantity":10,"price":1.5}\n'
+        '{"action":"NEW","client_order_id":"N2","symbol":"A","side":"BUY","quantity":1e3,"price":1.5}\n'
+    )
+    assert (len(found), error.line, error.field, error.value) == (1, 2, "quantity", "1e3")
+
+
+@pytest.mark.parametrize("names", ["comment", "Comment,stop"])
+def test_an_unknown_column_is_one_clear_error(names: str) -> None:
+    with pytest.raises(BadFile, match=r"unknown columns? 'comment'.*: may be time, action, client_order_id"):
+        read(f"{HEADER},{names}\n")
 
 
 @pytest.mark.parametrize("name", COLUMNS)
