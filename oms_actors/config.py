@@ -59,10 +59,15 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     out_of_hours: Literal["reject", "queue"] = "reject"
     queued_at_close: Literal["expire", "park", "cancel"] = "expire"
     on_close: Literal["leave", "cancel"] = "leave"
+    cancel_lead_ms: int = 5_000
+    """With `on_close = "cancel"`: so long before the close only cancels are sent, for everything that works."""
+    logon_lead_ms: int = 0
+    """Logged on so long before the open; nothing is sent before it."""
     logon_timeout_ms: int = 5_000
     logout_timeout_ms: int = 2_000
     reconnect_initial_ms: int = 100
     reconnect_max_ms: int = 5_000
+    logons_per_minute: int = 60
 
 
 class ThrottleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,10 +212,13 @@ RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
         "upstreams_max": (1, 4_096),
     },
     SessionConfig: {
+        "cancel_lead_ms": (1, _MS_MAX),
+        "logon_lead_ms": (0, _MS_MAX),
         "logon_timeout_ms": (1, _MS_MAX),
         "logout_timeout_ms": (1, _MS_MAX),
         "reconnect_initial_ms": (1, _MS_MAX),
         "reconnect_max_ms": (1, _MS_MAX),
+        "logons_per_minute": (1, 6_000),
     },
     ThrottleConfig: {
         "rate": (1, MAX_RATE),

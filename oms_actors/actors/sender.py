@@ -23,7 +23,7 @@ from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
 from oms_actors.actors.commands import MassCancel, Reconnect, Resolve, Stats
-from oms_actors.actors.session import Session
+from oms_actors.actors.session import Hours, Session
 from oms_actors.actors.shell import Context, main
 from oms_actors.config import Config, Resolved
 from oms_actors.core.batches import Batches
@@ -114,6 +114,7 @@ class SenderRole:
         self._consumed = 0  # of intake's sequences; `input` is what the journal knows of it
         self._full_until_ns = 0  # no disk for the journal: tried again then
         self._more = True  # something to do that nobody announces: the first cycle, the rest of something big
+        self._hours = Hours.CLOSED
         self._room_ns = 0  # not before then has the adapter room (monotonic)
         self._kills: tuple[Kill, ...] = ()
 
@@ -217,8 +218,8 @@ class SenderRole:
         if machine.due_ns:
             due.append(machine.due_ns)
         if machine.on_line:
-            if core.lane.head() or core.cancel_lane.head():
-                due.append(max(core.throttle.next_free_ns(now), self._room_ns))
+            if self._hours >= Hours.OPEN and (free_ns := core.release_due_ns(self._hours is Hours.CLOSING)):
+                due.append(max(free_ns, self._room_ns))
             if core.doubtful:
                 due.append(core.queries_due_ns())
         due.append(self.session.boundary_ns(now))
@@ -254,13 +255,14 @@ class SenderRole:
         heard = self._hear()
         if self.switch.changed():
             self._look_at_switch()
-        is_open = self.session.look(wall) and not stopping
-        self.session.step(is_open, now)
+        hours = self._hours = Hours.CLOSED if stopping else self.session.look(wall)
+        self.session.step(hours is not Hours.CLOSED, now)
+        core.blocked = self._blocked(hours)
         core.tick()
         unfinished = core.go_on(MASS_STEP) if core.mass_actions else False
         if self.session.machine.on_line:
             self._ask_about_doubts()
-        released = self._release(now) if is_open and self.session.machine.on_line else 0
+        released = self._release(now, hours) if hours >= Hours.OPEN and self.session.machine.on_line else 0
         calls = core.calls
         busy = bool(taken or heard or calls)
         if core.out and (busy or not self._results_may_wait(now)):
@@ -271,6 +273,12 @@ class SenderRole:
             self._call(calls)
         self._publish()
         return busy
+
+    def _blocked(self, hours: Hours) -> Reason:
+        """Why nothing goes out at all, if so."""
+        if hours < Hours.OPEN:
+            return Reason.OUT_OF_HOURS
+        return Reason.NONE if self.session.machine.on_line else Reason.NOT_LOGGED_ON
 
     def _has_room(self, now: int) -> bool:
         """Is there disk for a cycle's frames? Without it nothing is taken, heard or sent: everything stays where it is,
@@ -304,10 +312,10 @@ class SenderRole:
             taken = True
         return taken
 
-    def _release(self, now: int) -> int:
+    def _release(self, now: int, hours: Hours) -> int:
         """Lets out what the throttle and the adapter have room for; what is more waits in the queue."""
         limit = min(RELEASE_MAX, self.caller.room())
-        released = self.core.release(limit)
+        released = self.core.release(limit, cancels_only=hours is Hours.CLOSING)
         self._room_ns = now + ROOM_RETRY_NS if released == limit < RELEASE_MAX else 0
         return released
 

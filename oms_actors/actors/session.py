@@ -1,5 +1,7 @@
 """The sender's session with the exchange: trading hours, logon and logout, and what the connection says of itself.
 
+    CLOSED ─logon_lead_ms before─▶ LOGON ─open─▶ OPEN ─cancel_lead_ms before─▶ CLOSING ─close─▶ CLOSED
+
 The hours come from the scheduler's page, the order of things from `core.session`; here the adapter is called and what
 happens is taken down through the sender's core.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from enum import IntEnum
 from time import monotonic_ns
 
 from oms_actors.config import SessionConfig
@@ -21,6 +24,7 @@ from oms_actors.errors import Reason, WrongCaller
 from oms_actors.messages import ReportFlag, ResponseType, SessionEvent
 from oms_actors.record import REPORT_BYTES, decode_text
 
+MS = 1_000_000
 _HAS_TEXT, _UNMATCHED = int(ReportFlag.HAS_TEXT), int(ReportFlag.UNMATCHED)
 _SESSION_RESPONSES = {
     int(ResponseType.LOGON_ACK): SessionEvent.LOGGED_ON,
@@ -37,6 +41,17 @@ _EVENTS = {
 }
 
 
+class Hours(IntEnum):
+    """Where we are in the trading hours."""
+
+    CLOSED = 0
+    LOGON = 1
+    """It opens soon: log on, send nothing."""
+    OPEN = 2
+    CLOSING = 3
+    """With `on_close = "cancel"`: send nothing but cancels."""
+
+
 class Session:
     """One per sender. `machine` is its state, `view` the trading hours."""
 
@@ -47,13 +62,17 @@ class Session:
         self.config, self.core, self.caller, self.responses = config, core, caller, responses
         self.view, self.log = view, log
         self.machine = SessionMachine(
-            config.logon_timeout_ms, config.logout_timeout_ms, config.reconnect_initial_ms, config.reconnect_max_ms
-        )
+            config.logon_timeout_ms, config.logout_timeout_ms, config.reconnect_initial_ms, config.reconnect_max_ms,
+            config.logons_per_minute,
+        )  # fmt: skip
+        self._logon_lead_ns = config.logon_lead_ms * MS
+        self._cancel_lead_ns = config.cancel_lead_ms * MS if config.on_close == "cancel" else 0
+        self._cleared = (0, 0)  # the interval at whose end what works is canceled already
 
     # -- trading hours ------------------------------------------------------------------------------------------------
 
-    def look(self, wall: int) -> bool:
-        """Inside trading hours? Begins and ends our own interval as the clock passes its edges."""
+    def look(self, wall: int) -> Hours:
+        """Begins and ends our own interval as the clock passes its edges."""
         core = self.core
         if core.interval[1] and wall >= core.interval[1]:
             self._close_interval()
@@ -64,17 +83,28 @@ class Session:
             core.note(SessionEvent.STARTED, interval=(state.open_ns, state.close_ns), trade_date=state.trade_date)
         elif self.view.known and not state.is_open_at(wall) and core.interval[1]:
             self._close_interval()  # the schedule was changed, or the clock was set
-        return bool(core.interval[1])
+        if not core.interval[1]:
+            return Hours.LOGON if 0 < state.next_open_ns - wall <= self._logon_lead_ns else Hours.CLOSED
+        if wall < core.interval[1] - self._cancel_lead_ns:
+            return Hours.OPEN
+        if self._cleared != core.interval:
+            self._cleared = core.interval
+            core.wish(mass_action(Mass.CANCEL_WORKING, Reason.CANCELED_AT_CLOSE))
+        return Hours.CLOSING
 
     def boundary_ns(self, now: int) -> int:
-        """When the current session closes (as monotonic time), so that the last send is before it; 0 = not soon."""
-        left = self.core.interval[1] - time.time_ns()
+        """When (monotonic) the hours change next, so that the logon and the last send are in time; 0 = not soon."""
+        closes, opens, wall = self.core.interval[1], self.view.read().next_open_ns, time.time_ns()
+        edges = (closes - self._cancel_lead_ns, closes, opens - self._logon_lead_ns, opens)
+        left = min((edge - wall for edge in edges if edge > wall), default=0)
         return now + left if 0 < left < 10**12 else 0
 
     def _close_interval(self) -> None:
         """The session is over: what waits ends as configured."""
         core = self.core
         core.note(SessionEvent.STOPPED)
+        if core.working and self.config.on_close == "cancel":
+            self.log.error("%d orders still work at the exchange after the close", core.working)
         if core.doubtful:
             self.log.error("%d requests end with the session, and nobody knows what became of them", core.doubtful)
             core.wish(mass_action(Mass.GIVE_UP, Reason.OUTCOME_UNKNOWN))
@@ -86,9 +116,9 @@ class Session:
 
     # -- the connection -----------------------------------------------------------------------------------------------
 
-    def step(self, is_open: bool, now: int) -> None:
+    def step(self, wanted: bool, now: int) -> None:
         """Whatever is to be done about the connection now."""
-        while (action := self.machine.step(is_open, now)) is not Action.NONE:
+        while (action := self.machine.step(wanted, now)) is not Action.NONE:
             self.perform(action)
 
     def perform(self, action: Action) -> None:
@@ -122,9 +152,13 @@ class Session:
                 self.core.connection_lost()
             self._close_quietly()
             self.machine.due_ns = now + int((self.machine.due_ns - now) * random.uniform(0.75, 1.25))
-        elif event is SessionEvent.LOGGED_ON:
+        date = 0
+        if event is SessionEvent.LOGGED_ON:
             self.core.ask_again()
-        self.core.note(event, words)
+            state = self.view.read()
+            date = state.trade_date or state.next_trade_date
+            words = words or ("again" if date == self.core.logon_date else "first") + f" of trade date {date}"
+        self.core.note(event, words, trade_date=date)
         self.log.info("session: %s %s", event.name.lower(), words)
 
     def _close_quietly(self) -> None:

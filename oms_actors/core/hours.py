@@ -15,7 +15,8 @@ FOREVER_NS = 1 << 62
 class SessionState(NamedTuple):
     """Trading hours as last published. Times are UTC ns; `[open_ns, close_ns)` is 0, 0 while closed.
 
-    `trade_date` is yyyymmdd (0 while closed); `next_open_ns` is 0 where no opening is known.
+    `trade_date` is yyyymmdd (0 while closed); `next_open_ns` is 0 where no opening is known, and so is the trade date
+    that begins or goes on then.
     """
 
     state: int
@@ -23,6 +24,7 @@ class SessionState(NamedTuple):
     open_ns: int
     close_ns: int
     next_open_ns: int
+    next_trade_date: int = 0
 
     def is_open_at(self, wall_ns: int) -> bool:
         """Inside the published interval: half open, so at `close_ns` it is closed."""

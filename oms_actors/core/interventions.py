@@ -130,7 +130,7 @@ class Interventions(Recovery):
 
     def _cancel_working(self, item: Order | Change, reason: int) -> bool:
         """For what the exchange has a CANCEL of our own goes out, journalled as a request (upstream 0)."""
-        if isinstance(item, Change) or item.phase >= FIRST_DONE or item.phase == QUEUED or item.canceling:
+        if isinstance(item, Change) or item.phase >= FIRST_DONE or item.phase == QUEUED or self._is_leaving(item):
             return False
         order = item
         self._supersede(order)
@@ -143,6 +143,13 @@ class Interventions(Recovery):
         self.out.append(record)
         self.admit(record, order)
         return True
+
+    def _is_leaving(self, order: Order) -> bool:
+        """Is a cancel on its way that waits behind nothing but cancels?"""
+        return any(
+            change.kind == CANCEL and (change.phase != QUEUED or self._lane_of(change) is self.cancel_lane)
+            for change in order.pending or ()
+        )
 
     def _supersede(self, order: Order) -> None:
         """A cancel ends the modifies that have not been sent."""

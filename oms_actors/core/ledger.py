@@ -108,6 +108,8 @@ class Ledger:
         """[open, close) that has begun and not ended, UTC ns."""
         self.trade_date = self.rolls_to = self.rolled = 0
         """Of the session, of the roll in progress, of the last roll."""
+        self.logon_date = 0
+        """Trade date of the last logon: another one on it is a re-logon, whatever has been restarted in between."""
         self.cancels_asked = 0
         """The last cancel that the kill switch asked for and we have taken up."""
         self.mass_actions: dict[int, MassAction] = {}
@@ -466,6 +468,7 @@ class Ledger:
             self.interval = (0, 0)
         elif event == SessionEvent.LOGGED_ON:
             self.session += 1
+            self.logon_date = date
         elif event in (SessionEvent.KILL, SessionEvent.RESUME):
             self.cancels_asked = reason
         elif event == SessionEvent.GUARD_STOP:
@@ -543,7 +546,7 @@ class Ledger:
             for c in sorted(self.changes.values(), key=lambda change: change.key)
         ]
         found.append(("waiting", self.waiting, "working", self.working, "in doubt", self.doubtful))
-        found.append(("session", self.interval, self.trade_date, self.session, self.cancels_asked))
+        found.append(("session", self.interval, self.trade_date, self.session, self.logon_date, self.cancels_asked))
         found.append(("stopped", *sorted(self.risk.stopped)))
         found += [("mass action", sequence, *wish) for sequence, wish in self.mass_actions.items()]
         return found

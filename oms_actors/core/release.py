@@ -165,10 +165,12 @@ class Release(Interventions):
         self.scopes.take(item, self.now)
         return True
 
-    def release_due_ns(self) -> int:
+    def release_due_ns(self, cancels_only: bool = False) -> int:
         """When the throttles can let something go that waits in line (monotonic); 0 = nothing waits there."""
         due = []
-        for lane, scope in self._lanes(False):
+        if any(self._killed_field(item) is None for item in self._resends):
+            due.append(self.throttle.next_free_ns(self.now))
+        for lane, scope in self._lanes(cancels_only):
             if (item := lane.head()) is not None:
                 cancel = item.kind == CANCEL  # type: ignore[attr-defined]
                 free_ns = self.throttle.next_free_ns(self.now, cancel)

@@ -2,17 +2,20 @@
 
     DOWN ──connect──▶ CONNECTED ──logon──▶ LOGGING_ON ──ack──▶ ON ──close──▶ LOGGING_OUT ──ack or timeout──▶ DOWN
 
-Inside trading hours a lost connection is re-made with a backoff that doubles up to its maximum (the shell adds jitter)
-and starts anew once a logon has held. One Logon per connection. Outside trading hours it stays DOWN.
+While it is wanted, a lost connection is re-made with a backoff that doubles up to its maximum (the shell adds jitter)
+and starts anew with a logon; besides, no minute has more logons than configured, so that an exchange that accepts and
+drops us is not hammered. One Logon per connection. Where it is not wanted it stays DOWN.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum
 
 from oms_actors.messages import SessionEvent
 
 MS = 1_000_000
+MINUTE_NS = 60_000 * MS
 
 
 class Link(IntEnum):
@@ -38,12 +41,18 @@ class Action(IntEnum):
 class SessionMachine:
     """`step` says what to do now, `on` takes in what happened; `due_ns`: when to look again (monotonic)."""
 
-    __slots__ = ("_backoff_ns", "_logon_ns", "_logout_ns", "_max_ns", "_min_ns", "due_ns", "link", "logons")
+    __slots__ = (
+        "_attempts_ns", "_backoff_ns", "_logon_ns", "_logout_ns", "_max_ns", "_min_ns", "due_ns", "link", "logons",
+    )  # fmt: skip
 
-    def __init__(self, logon_timeout_ms: int, logout_timeout_ms: int, reconnect_ms: int, reconnect_max_ms: int) -> None:
+    def __init__(
+        self, logon_timeout_ms: int, logout_timeout_ms: int, reconnect_ms: int, reconnect_max_ms: int,
+        logons_per_minute: int,
+    ) -> None:  # fmt: skip
         self._logon_ns, self._logout_ns = logon_timeout_ms * MS, logout_timeout_ms * MS
         self._min_ns, self._max_ns = reconnect_ms * MS, reconnect_max_ms * MS
         self._backoff_ns = self._min_ns
+        self._attempts_ns: deque[int] = deque(maxlen=logons_per_minute)  # of the last logons
         self.link = Link.DOWN
         self.due_ns = 0
         self.logons = 0
@@ -53,12 +62,12 @@ class SessionMachine:
         """Logged on: orders may be sent."""
         return self.link is Link.ON
 
-    def step(self, is_open: bool, now_ns: int) -> Action:
-        """`is_open`: inside trading hours."""
+    def step(self, wanted: bool, now_ns: int) -> Action:
+        """`wanted`: inside trading hours, or so near that we log on already."""
         link = self.link
-        if is_open:
+        if wanted:
             if link is Link.DOWN and now_ns >= self.due_ns:
-                return Action.CONNECT
+                return Action.NONE if self._too_many(now_ns) else Action.CONNECT
             if link is Link.CONNECTED:
                 return Action.LOGON
             if link is Link.LOGGING_ON and now_ns >= self.due_ns:
@@ -78,6 +87,7 @@ class SessionMachine:
             self._to(Link.CONNECTED, 0)
         elif event is SessionEvent.LOGON_SENT and link is Link.CONNECTED:
             self._to(Link.LOGGING_ON, now_ns + self._logon_ns)
+            self._attempts_ns.append(now_ns)
         elif event is SessionEvent.LOGGED_ON and link is Link.LOGGING_ON:
             self._to(Link.ON, 0)
             self._backoff_ns = self._min_ns
@@ -92,6 +102,14 @@ class SessionMachine:
             return link is not Link.DOWN
         else:
             return False
+        return True
+
+    def _too_many(self, now_ns: int) -> bool:
+        """Have there been as many logons as a minute may have? Then it is looked at again when the oldest is over."""
+        attempts = self._attempts_ns
+        if len(attempts) < (attempts.maxlen or 0) or now_ns >= attempts[0] + MINUTE_NS:
+            return False
+        self.due_ns = attempts[0] + MINUTE_NS
         return True
 
     def _lost(self, now_ns: int) -> None:

@@ -15,11 +15,11 @@ from oms_actors.core.mass_action import read_action
 from oms_actors.core.pending import FIRST_DONE, QUEUED, Change, Extra, Order, Pending
 from oms_actors.core.risk import NO_LIMITS
 
-FORMAT = 2
+FORMAT = 3
 _LINKS = ("pending", "exec_ids", "value", "extra")
 FIELDS: tuple[str, ...] = tuple(name for name in Order.__struct_fields__ if name not in _LINKS)
 EXTRA: tuple[str, ...] = Extra.__struct_fields__
-_SESSION = ("interval", "trade_date", "rolls_to", "rolled", "cancels_asked", "session")
+_SESSION = ("interval", "trade_date", "rolls_to", "rolled", "cancels_asked", "session", "logon_date")
 _CHANGE = ("phase", "attempt", "sent_ns", "resend", "held")
 Ref = int | bytes
 

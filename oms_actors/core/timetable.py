@@ -29,8 +29,9 @@ class Timetable:
         """The state at `wall_ns` (UTC)."""
         session = self._clock.at(wall_ns)
         upcoming = self._clock.next_open(wall_ns)
+        opens = (upcoming.open_ns, _number(upcoming.trade_date)) if upcoming else (0, 0)
         if session is None:
-            return SessionState(0, 0, 0, 0, upcoming.open_ns if upcoming else 0)
+            return SessionState(0, 0, 0, 0, *opens)
         if self._forever:
             return SessionState(1, _number(session.trade_date), 0, FOREVER_NS, 0)
         if session != self._session:
@@ -38,7 +39,7 @@ class Timetable:
             self._merged = merged_at(self._clock.schedule, wall_ns, HORIZON_DAYS) or (0, 0)
             if self._merged[1] - wall_ns >= HORIZON_DAYS * DAY_NS:
                 self._merged = (0, FOREVER_NS)
-        return SessionState(1, _number(session.trade_date), *self._merged, upcoming.open_ns if upcoming else 0)
+        return SessionState(1, _number(session.trade_date), *self._merged, *opens)
 
     def next_change_ns(self, wall_ns: int) -> int:
         """When (UTC ns) the state is another one; 0 where nothing is known to come."""

@@ -15,7 +15,10 @@ from ipc.errors import NotThere, VersionMismatch
 from ipc.page import Page
 from oms_actors.core.hours import CLOSED, SessionState
 
-COUNTERS = ("version", "state", "trade_date", "open_ns", "close_ns", "next_open_ns", "published_ns", "clock_steps")
+COUNTERS = (
+    "version", "state", "trade_date", "open_ns", "close_ns", "next_open_ns", "next_trade_date", "published_ns",
+    "clock_steps",
+)  # fmt: skip
 _SPINS = 100
 _FIELDS = len(SessionState._fields)
 

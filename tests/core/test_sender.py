@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oms_actors.core.mass_action import Mass, MassAction
+from oms_actors.core.mass_action import Mass, MassAction, mass_action
 from oms_actors.core.risk import kill_flag
 from oms_actors.errors import Reason
 from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, ResponseType
@@ -336,3 +336,20 @@ def test_the_roll_expires_day_orders_carries_the_others_and_frees_the_ids_of_wha
     assert key_of("", "A") not in bench.core.ids
     assert key_of("", "G") in bench.core.ids
     assert bench.cycle(rolled_to(20260106)) == []
+
+
+def test_a_cancel_of_our_own_does_not_wait_behind_one_that_waits_in_line() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=[said(ResponseType.ACK, "A")])
+    bench.cycle(cancel("C", "A"), release=0)  # waits: nothing but cancels of our own goes out any more
+    bench.core.wish(mass_action(Mass.CANCEL_WORKING, Reason.CANCELED_AT_CLOSE))
+    bench.cycle(release=0)
+    bench.core.begin(bench.now, bench.wall)
+    assert bench.core.release(10, cancels_only=True) == 1
+    bench._flush_and_call(Outcome.SENT)
+    assert sent_ids(bench)[1].startswith("OMS-")
+    told = bench.cycle(heard=[said(ResponseType.CANCELED, sent_ids(bench)[1])])
+    assert [(r.client_order_id, r.exec_type.name, r.final) for r in told if r.client_order_id == "C"] == [
+        ("C", "CANCEL_REJECT", True)
+    ]

@@ -52,7 +52,7 @@ def scheduler(runtime: Path, clocks: Clocks, **session: object) -> SchedulerRole
 def test_open_and_close_are_published_at_their_instant(tmp_path: Path) -> None:
     clocks = Clocks(OPENS - 300_000_000)
     role, view = scheduler(tmp_path, clocks), SessionView(tmp_path / "session.page")
-    assert view.read()[:] == (0, 0, 0, 0, OPENS)
+    assert view.read()[:] == (0, 0, 0, 0, OPENS, 20260706)
     assert role.next_due_ns() == clocks.mono + 300_000_000
     clocks.go(300_000_000)
     role.work()

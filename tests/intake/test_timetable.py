@@ -20,11 +20,11 @@ def test_the_classic_hours_of_india_in_utc() -> None:
     table = Timetable(INDIA)
     opens, closes = utc("2026-07-06T04:30"), utc("2026-07-06T07:30")
     tomorrow = utc("2026-07-07T04:30")
-    assert table.at(opens - 1) == SessionState(0, 0, 0, 0, opens)
+    assert table.at(opens - 1) == SessionState(0, 0, 0, 0, opens, 20260706)
     assert table.next_change_ns(opens - 1) == opens
-    assert table.at(opens) == table.at(closes - 1) == SessionState(1, 20260706, opens, closes, tomorrow)
+    assert table.at(opens) == table.at(closes - 1) == SessionState(1, 20260706, opens, closes, tomorrow, 20260707)
     assert table.next_change_ns(opens) == closes
-    assert table.at(closes) == SessionState(0, 0, 0, 0, tomorrow)
+    assert table.at(closes) == SessionState(0, 0, 0, 0, tomorrow, 20260707)
 
 
 def test_the_clock_may_step_back() -> None:
@@ -59,7 +59,7 @@ def test_a_week_without_a_close_is_for_ever_until_the_close_comes_near() -> None
     assert table.at(utc("2026-07-06T12:00"))[:4] == (1, 20260706, 0, FOREVER_NS)
     assert table.at(utc("2026-07-07T12:00"))[:4] == (1, 20260707, 0, FOREVER_NS)
     assert table.at(utc("2026-07-15T12:00")).close_ns == utc("2026-07-20T00:00")
-    assert table.at(utc("2026-07-20T12:00")) == SessionState(0, 0, 0, 0, utc("2026-07-21T00:00"))
+    assert table.at(utc("2026-07-20T12:00")) == SessionState(0, 0, 0, 0, utc("2026-07-21T00:00"), 20260721)
 
 
 def test_a_schedule_that_never_opens_says_so() -> None:
