@@ -96,9 +96,11 @@ def database_path(data_dir: Path, database: str = "") -> Path:
 
 
 def orders(
-    data_dir: Path, limit: int = 50, *, status: str = "", symbol: str = "", upstream: str = "", database: str = "",
+    data_dir: Path, limit: int = 50, *, status: str = "", symbol: str = "", upstream: str = "",
+    overfilled: bool = False, database: str = "",
 ) -> list[OrderRow]:  # fmt: skip
     """The newest orders first. `status` is an OrdStatus by name; KeyError for another word. Raises NoDatabase."""
+    also = ["o.cum_quantity > o.current_quantity"] if overfilled else []
     wanted: dict[str, Any] = {}
     if status:
         wanted["o.ord_status = ?"] = int(OrdStatus[status.upper()])
@@ -107,7 +109,7 @@ def orders(
     if upstream:
         wanted["u.name = ?"] = upstream
     with _open(database_path(data_dir, database)) as connection:
-        return _orders(connection, " AND ".join(["o.ord_status <> 0", *wanted]), [*wanted.values()], limit)
+        return _orders(connection, " AND ".join(["o.ord_status <> 0", *also, *wanted]), [*wanted.values()], limit)
 
 
 def order_history(data_dir: Path, id_: str, *, account: str | None = None, database: str = "") -> OrderHistory | None:

@@ -226,6 +226,8 @@ def alarms(document: dict[str, Any]) -> list[str]:
         found.append(f"{sender['in_doubt']} orders in doubt: `oms orders --status IN_DOUBT`, then `oms resolve`")
     if sender.get("late"):
         found.append(f"{sender['late']} fills came after their order was done")
+    if sender.get("overfilled"):
+        found.append(f"{sender['overfilled']} fills are beyond what was ordered: `oms orders --overfilled` shows whose")
     found += _database_alarms(document["counters"].get("persistence", {}))
     if document["session"]["state"] == "open" and document["session"]["link"] != "on":
         found.append(f"the session is open, but the exchange connection is {document['session']['link']}")
@@ -242,4 +244,5 @@ def _database_alarms(persistence: dict[str, int]) -> list[str]:
     alarm = persistence["alarm"]
     name = Alarm(alarm).name if alarm in Alarm._value2member_map_ else str(alarm)
     behind = sum(persistence.get(f"lag_bytes_{role}", 0) for role in ("intake", "sender"))
-    return [f"persistence: {name}, the database is {behind:,} bytes behind (orders go on)"]
+    waits = f", {behind:,} bytes of journal wait for the database" if behind else ""
+    return [f"persistence: {name}{waits} (orders go on)"]

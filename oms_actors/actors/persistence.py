@@ -79,12 +79,19 @@ class Follower:
         self.frames: deque[Frame] = deque()
         self.place = Place(Position(0, 0), 1)
         """Behind the last frame that was folded."""
+        self.stored_bytes = 0
+        """What the database is known to have of the journal."""
 
     def go_to(self, place: Place | None) -> None:
         """Drops what was read and goes on at `place`; None = at the beginning."""
         self.frames.clear()
         self.place = place or Place(Position(0, 0), 1)
         self.reader.seek(self.place.position, place.sequence if place else None)
+        self.stored()
+
+    def stored(self) -> None:
+        """What was folded is in the database."""
+        self.stored_bytes = self.place.position.offset
 
     def next(self) -> Frame | None:
         """The next frame, which stays until it is taken."""
@@ -102,6 +109,10 @@ class Follower:
         """How much is durable and not folded yet; None while no writer of this boot says."""
         durable = self.reader.durable()
         return None if durable is None else max(0, durable - self.place.position.offset)
+
+    def behind_bytes(self) -> int:
+        """How much is durable and not in the database."""
+        return max(0, (self.reader.durable() or 0) - self.stored_bytes)
 
 
 class PersistenceRole:
@@ -235,6 +246,8 @@ class PersistenceRole:
         self.context.vitals.enter_call(began_ns)
         self.store.commit(rows, {follower.role: follower.place for follower in (self.intake, self.sender)})
         self.commit_ns.record(monotonic_ns() - began_ns)
+        for follower in (self.intake, self.sender):
+            follower.stored()
         self._log_responses()
         self._count(rows)
 
@@ -272,13 +285,17 @@ class PersistenceRole:
             self.log.info("works again")
             self.page["alarm"] = Alarm.NONE
         self._pause_ns = PAUSE_NS
-        for follower in (self.intake, self.sender):
-            self.page[f"lag_bytes_{follower.role}"] = follower.lag_bytes() or 0
+        self._count_lag()
         behind = self._backlog() > self.batch_records * RECORD_BYTES
         self._next_ns = 0 if behind else began_ns + self.interval_ns
 
+    def _count_lag(self) -> None:
+        for follower in (self.intake, self.sender):
+            self.page[f"lag_bytes_{follower.role}"] = follower.behind_bytes()
+
     def _fail(self, alarm: Alarm, error: Exception) -> None:
         """Pauses, longer each time; says so once."""
+        self._count_lag()
         if self.page["alarm"] != alarm:
             self.log.error("%s: %s: trying again; the journals keep everything meanwhile", alarm.name.lower(), error)
             self.page["alarm"] = alarm

@@ -165,6 +165,7 @@ def orders(
     status: Annotated[str, typer.Option(help="Only of this status: NEW, FILLED, IN_DOUBT ...")] = "",
     symbol: Annotated[str, typer.Option(help="Only of this symbol.")] = "",
     upstream: Annotated[str, typer.Option(help="Only from this upstream.")] = "",
+    overfilled: Annotated[bool, typer.Option("--overfilled", help="Only filled beyond what was ordered.")] = False,
     config: options.ConfigFile = None,
     instance: options.Instance = options.DEFAULT,
     json: options.Json = False,
@@ -177,8 +178,9 @@ def orders(
         usage(f"--status {status}: must be one of {', '.join(OrdStatus.__members__)}")
     place = locate(config, instance)
     found = queries.orders(
-        place.data_dir, limit, status=status, symbol=symbol, upstream=upstream, database=place.database
-    )
+        place.data_dir, limit, status=status, symbol=symbol, upstream=upstream, overfilled=overfilled,
+        database=place.database,
+    )  # fmt: skip
     if json:
         emit({"orders": [_fields(order) for order in found]})
         return

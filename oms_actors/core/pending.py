@@ -59,7 +59,7 @@ Fields = tuple[Any, ...]
 COUNTERS = (
     "received", "sent", "responses", "matched", "unmatched", "rejected", "venue_rejects", "fills", "duplicate_fills",
     "late", "illegal", "doubts", "canceled_in_queue", "modified_in_queue",
-    "crossed",
+    "crossed", "overfilled",
 )  # fmt: skip
 
 

@@ -152,6 +152,8 @@ class Responder(Ledger):
         if order.phase == QUEUED:
             self._move(order, Event.ACK)
         self._count_fill(order, quantity, price)
+        if order.cum > order.quantity:  # it happened, so it counts; people must know
+            self.counters["overfilled"] += 1
         done = order.phase >= FIRST_DONE
         if done:
             self.counters["late"] += 1

@@ -6,10 +6,14 @@ import io
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from oms_actors.edges import orders_file, settings
 from oms_actors.edges.exchange import check_adapter
-from oms_actors.messages import NewOrder
+from oms_actors.messages import ExchangeResponse, Kind, NewOrder, ResponseType
 from oms_actors.record import encode
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -27,6 +31,20 @@ def test_the_adapter_is_one_and_takes_the_options_shown(tmp_path: Path) -> None:
     config, _ = settings.load(tmp_path / "oms.toml", {})
     check_adapter(config.exchange.adapter, config.exchange.options, str(tmp_path))
     assert len([line for line in code.splitlines() if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [(Kind.NEW, ResponseType.ACK), (Kind.MODIFY, ResponseType.REPLACED), (Kind.CANCEL, ResponseType.CANCELED)],
+)
+def test_the_adapter_answers_each_kind_of_request_as_an_exchange_does(kind: Kind, answer: ResponseType) -> None:
+    (code,) = [text for text in blocks("python") if "class MyExchange" in text]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    exchange, heard = names["MyExchange"](host="here"), []
+    exchange.connect(heard.append)
+    exchange.send(SimpleNamespace(kind=kind, client_order_id="A-1"))
+    assert heard == [ExchangeResponse(type=answer, client_order_id="A-1")]
 
 
 def test_the_upstream_has_at_most_ten_lines_and_sends_an_order_that_can_be_sent() -> None:

@@ -18,6 +18,7 @@ from ipc.proc import boot_id, process_start_ticks
 from ipc.ring import create_ring, open_writer
 from ipc.vitals import Vitals
 from oms_actors import status
+from oms_actors.actors.persistence import Alarm
 from oms_actors.config import Config, Resolved
 from oms_actors.core.hours import SessionState
 from oms_actors.core.session import Link
@@ -115,6 +116,20 @@ def test_counters_and_latencies_come_from_the_pages(desk: FakeDesk) -> None:
     assert list(found["latencies"]) == ["sender.round_trip"]
     assert found["latencies"]["sender.round_trip"]["p50_us"] == pytest.approx(200, rel=0.02)
     assert found["session"]["link"] == "on"
+
+
+def test_what_the_database_and_the_exchange_did_wrong_is_an_alarm(desk: FakeDesk) -> None:
+    page = Page.create(str(desk.runtime / "persistence.page"), ("alarm", "lag_bytes_intake", "lag_bytes_sender"))
+    page["alarm"] = Alarm.DATABASE_FAILED
+    assert "persistence: DATABASE_FAILED (orders go on)" in status.snapshot("desk")["alarms"]
+    page["lag_bytes_intake"], page["lag_bytes_sender"] = 1000, 234
+    waits = "persistence: DATABASE_FAILED, 1,234 bytes of journal wait for the database (orders go on)"
+    assert waits in status.snapshot("desk")["alarms"]
+    sender = Page.create(str(desk.runtime / "sender.page"), ("late", "overfilled"))
+    sender["late"], sender["overfilled"] = 2, 1
+    alarms = status.snapshot("desk")["alarms"]
+    assert "2 fills came after their order was done" in alarms
+    assert "1 fills are beyond what was ordered: `oms orders --overfilled` shows whose" in alarms
 
 
 def test_the_session_says_when_it_changes(desk: FakeDesk) -> None:

@@ -203,6 +203,20 @@ def test_a_fill_after_the_end_is_applied_and_marked() -> None:
     assert (late.ord_status, late.cum_quantity) == (OrdStatus.CANCELED, 3)
 
 
+def test_more_filled_than_ordered_is_filled_with_all_of_it_and_counted_for_people() -> None:
+    bench = Bench()
+    bench.cycle(new("A"), new("B"))
+    (report,) = bench.cycle(heard=(said(ResponseType.FILL, "A", 15, 5, "e1"),))
+    assert (report.ord_status, report.cum_quantity, report.leaves_quantity) == (OrdStatus.FILLED, 15, 0)
+    assert bench.core.counters["overfilled"] == 1
+    reports = bench.cycle(heard=[said(ResponseType.FILL, "B", 6, 5, exec_id) for exec_id in ("e2", "e3")])
+    assert [(each.ord_status, each.cum_quantity) for each in reports] == [
+        (OrdStatus.PARTIALLY_FILLED, 6), (OrdStatus.FILLED, 12),
+    ]  # fmt: skip
+    assert bench.core.counters["overfilled"] == 2
+    assert bench.core.counters["late"] == 0
+
+
 def test_the_same_execution_twice_changes_nothing() -> None:
     bench = Bench()
     bench.cycle(new("A"))

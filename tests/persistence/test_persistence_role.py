@@ -267,6 +267,8 @@ def test_a_locked_database_is_tried_again_with_growing_pauses_and_nothing_is_los
         assert pauses == [50, 100, 200, 400]
         assert bench.alarm == Alarm.DATABASE_FAILED
         assert bench.role.page["retries"] == 4
+        waiting = {role: bench.role.page[f"lag_bytes_{role}"] for role in ("intake", "sender")}
+        assert waiting == {each.role: each.reader.durable() for each in (bench.role.intake, bench.role.sender)}
         other.execute("ROLLBACK")
     mixed_day(bench.script, 100, 7)
     bench.work()

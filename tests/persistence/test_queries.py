@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,17 +76,20 @@ def test_orders_can_be_asked_for_by_status_symbol_and_upstream(day: Day) -> None
     day.script.ack(order)
     day.script.new("A-2")
     day.script.upstream = 2
-    day.script.new("A-3")
+    day.script.fill(day.script.new("A-3"), 130)
+    day.script.fill(day.script.new("A-4"), 100)
     day.commit()
 
-    def ids(**wanted: str) -> list[str]:
+    def ids(**wanted: Any) -> list[str]:
         return [row.client_order_id for row in orders(day.folder, **wanted)]
 
     assert ids(status="new") == ["A-1"]
     assert ids(symbol="MSFT") == ["A-1"]
     assert ids(upstream="algo-1") == ["A-2", "A-1"]
-    assert ids(symbol="AAPL", status="PENDING_NEW") == ["A-3", "A-2"]
-    assert [row.client_order_id for row in orders(day.folder, 1)] == ["A-3"]
+    assert ids(symbol="AAPL", status="PENDING_NEW") == ["A-2"]
+    assert ids(symbol="AAPL", status="FILLED") == ["A-4", "A-3"]
+    assert ids(overfilled=True) == ["A-3"]
+    assert [row.client_order_id for row in orders(day.folder, 1)] == ["A-4"]
     with pytest.raises(KeyError):
         ids(status="GONE")
 
