@@ -29,6 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}")
 
 INTAKE_SENDER, SENDER_INTAKE = "intake-sender.ring", "sender-intake.ring"
 SESSION_PAGE = "session.page"
+PARKED = "parked.json"
 UPSTREAMS, VENUE = "upstreams", "venue"
 DESK_FILE = "desk.json"
 

@@ -20,6 +20,7 @@ from ipc.errors import IpcError
 from ipc.page import Page
 from ipc.vitals import Vitals
 from oms_actors import instance as places
+from oms_actors.edges import parked
 from oms_actors.edges.upstream_files import depths
 from oms_actors.errors import DeskDown
 from supervisor import published
@@ -54,6 +55,7 @@ def snapshot(instance: str) -> dict[str, Any]:
         "latencies": {name: values for role, page in pages.items() for name, values in latencies(role, page)},
         "crashes": crashes(runtime),
         "kills": kills(runtime),
+        "parked": [msgspec.structs.asdict(each) for each in parked.read(runtime / places.PARKED)],
     }
     document["alarms"] = alarms(document)
     for page in pages.values():
@@ -221,6 +223,7 @@ def alarms(document: dict[str, Any]) -> list[str]:
             found.append(f"{process['name']} is in a call since {process['in_call_ms']} ms")
         elif (process["heartbeat_age_ms"] or 0) > 1_000:
             found.append(f"{process['name']} gave no sign of life for {process['heartbeat_age_ms']} ms")
+    found += [f"upstream {each['name']} is not served: {each['reason']}" for each in document["parked"]]
     sender = document["counters"].get("sender", {})
     if sender.get("in_doubt"):
         found.append(f"{sender['in_doubt']} orders in doubt: `oms orders --status IN_DOUBT`, then `oms resolve`")

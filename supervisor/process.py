@@ -53,7 +53,7 @@ class Process:
         self._vitals: Vitals | None = None
 
     @classmethod
-    def spawn(cls, spec: ChildSpec, runtime_dir: Path, log_dir: Path | None) -> Process:
+    def spawn(cls, spec: ChildSpec, runtime_dir: Path, log_dir: Path | None, last_exit: str = "") -> Process:
         vitals_path = runtime_dir / (spec.name + VITALS_SUFFIX)
         for half_made in runtime_dir.glob(vitals_path.name + ".*.new"):
             half_made.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ class Process:
         try:
             popen = subprocess.Popen(
                 spec.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=spec.cwd, process_group=0,
-                env=_environment(spec, runtime_dir),
+                env=_environment(spec, runtime_dir, last_exit),
                 preexec_fn=partial(proc.set_pdeathsig, signal.SIGKILL, os.getpid()))
         except subprocess.SubprocessError as error:
             raise OSError(str(error)) from error
@@ -177,8 +177,9 @@ def _exit_of(code: int, said: str) -> Exit:
     return Exit(kind, f"exit code {code}" + (f": {said}" if said else ""))
 
 
-def _environment(spec: ChildSpec, runtime_dir: Path) -> dict[str, str]:
+def _environment(spec: ChildSpec, runtime_dir: Path, last_exit: str) -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key not in NOTIFY_VARIABLES}
     environment.update(spec.env)
-    environment.update(SUPERVISOR_PID=str(os.getpid()), RUNTIME_DIR=str(runtime_dir), CHILD_NAME=spec.name)
+    environment.update(SUPERVISOR_PID=str(os.getpid()), RUNTIME_DIR=str(runtime_dir), CHILD_NAME=spec.name,
+                       CHILD_LAST_EXIT=last_exit.replace("\0", ""))
     return environment

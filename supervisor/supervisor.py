@@ -197,9 +197,10 @@ class Supervisor:
                         self._finish()
 
     def _start(self, name: str) -> None:
-        spec = next(child for child in self._spec.children if child.name == name)
+        child = next(child for child in self._state.children if child.spec.name == name)
+        spec, last_exit = child.spec, child.last_exit.text if child.last_exit else ""
         try:
-            process = Process.spawn(spec, self._runtime_dir, self._log_dir)
+            process = Process.spawn(spec, self._runtime_dir, self._log_dir, last_exit)
         except OSError as error:
             exit = Exit(ExitKind.NO_SPAWN, f"could not be started: {error}")
             self._note(name, "no spawn", exit.text)

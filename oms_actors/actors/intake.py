@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import closing
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -29,7 +30,7 @@ from oms_actors.core.exposure import Exposure
 from oms_actors.core.intake import Batch, Intake, IntakeRules, Piece, refusal
 from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault
 from oms_actors.core.risk import KILL_ALL, Risk
-from oms_actors.edges import journals
+from oms_actors.edges import journals, parked
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.feed import Feed
 from oms_actors.edges.journal import JournalFull, JournalReader, frames
@@ -54,7 +55,7 @@ FULL_NS = 100 * MS
 """After the disk was full nothing is tried for so long: requests are refused at once."""
 COUNTERS = (
     "requests", "accepted", "rejected", "malformed", "upstreams", "reports", "parked", "lagging", "queue_free",
-    "frames", "hints_dropped", "gaps", "disk_full",
+    "frames", "hints_dropped", "gaps", "disk_full", "touched_file",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_accept_ns", "fsync_ns")
 
@@ -82,6 +83,7 @@ class IntakeRole:
         self.upstreams = Upstreams(
             context.runtime / instance.UPSTREAMS, self.core, config.desk.upstreams_max, self._open_reader, self.log
         )  # fmt: skip
+        self._parked_path = context.runtime / instance.PARKED
         self._places = (Places(), Places())  # of intake's and of the sender's records
         self._bells: dict[str, Bell] = {}
         self._tick_ns = self._note_ns = self._full_until_ns = 0
@@ -92,7 +94,10 @@ class IntakeRole:
     def start(self) -> None:
         """Attach, recover, find the upstreams that are there."""
         context = self.context
+        deadly = self._died_of()
         self.page = Page.create(context.path(f"{context.name}.page"), COUNTERS, HISTOGRAMS)
+        at = self.page.index("touched_file")
+        self.upstreams.beware(self.page.words[at : at + 1], deadly, parked.read(self._parked_path))
         self._submit_to_accept, self._fsync = (self.page.histogram(name) for name in HISTOGRAMS)
         self.view = SessionView(context.runtime / instance.SESSION_PAGE)
         self.switch = KillSwitch(Path(self.resolved.data_dir))
@@ -106,6 +111,16 @@ class IntakeRole:
             len(self.core.ids), len(self.core.waiting), len(self.core.upstreams), len(self.upstreams.links),
             self.journal.recovered.cut_bytes,
         )  # fmt: skip
+
+    def _died_of(self) -> int:
+        """The inode of the upstream's file that our predecessor touched when it died of a SIGBUS; 0 = none."""
+        if not self.context.predecessor.startswith("killed by SIGBUS"):
+            return 0
+        try:
+            with closing(Page.attach(self.context.path(f"{self.context.name}.page"))) as page:
+                return page["touched_file"]
+        except (IpcError, KeyError):
+            return 0
 
     def _replay(self) -> None:
         """Folds intake's journal, then what the sender's says has left the queue."""
@@ -150,7 +165,9 @@ class IntakeRole:
     def ready(self) -> bool:
         """Is there input?"""
         self._came = self.upstreams.changed()
-        return self._came or self.feed.ready() or (self.view.known and self.upstreams.ready())
+        ready = self._came or self.feed.ready() or (self.view.known and self.upstreams.ready())
+        self.upstreams.let_go()
+        return ready
 
     def next_due_ns(self) -> int:
         """The next look at everything that does not ring."""
@@ -172,6 +189,7 @@ class IntakeRole:
         taken, pieces = self.upstreams.take(CYCLE_BYTES) if self.view.known else ([], [])
         decided = self._decide(taken, pieces, now)
         refilled = self.upstreams.refill(self._last())
+        self.upstreams.let_go()
         return heard or decided or refilled
 
     def _heed_switch(self) -> None:
@@ -201,14 +219,14 @@ class IntakeRole:
 
     def _decide(self, taken: list[Link], pieces: list[Piece], now: int) -> bool:
         """Decides about requests, journals them, hands them on and answers; True if there was anything."""
-        notes, parked = self.upstreams.notes(), list(self.upstreams.newly_parked())
-        if not (taken or notes or parked):
+        notes, spoilt = self.upstreams.notes(), list(self.upstreams.newly_parked())
+        if not (taken or notes or spoilt):
             return False
         wall = time.time_ns()
         batch = self.core.batch(self.journal.sequence, now, wall, self.view.read())
         for upstream in notes:
             batch.upstream(upstream)
-        for link in parked:
+        for link in spoilt:
             what = Piece(link.number, link.upstream.place, link.parked.encode())
             batch.garbage(what, Fault(Reason.MALFORMED, Field.RECORD))
         batch.take(pieces)
@@ -305,11 +323,12 @@ class IntakeRole:
     def _publish(self) -> None:
         page, upstreams = self.page, self.upstreams
         page["upstreams"] = len(upstreams.links)
-        page["parked"] = upstreams.parked
+        page["parked"] = len(upstreams.parked)
         page["lagging"] = len(upstreams.refills)
         page["queue_free"] = max(0, self.core.rules.capacity - len(self.core.waiting))
         page["reports"] = upstreams.spoken
         page["gaps"] = self.feed.gaps
+        upstreams.tell_parked(self._parked_path)
 
     def _bell(self, role: str) -> Bell:
         """The doorbell of another process; made here if it has not started yet."""

@@ -80,7 +80,8 @@ class Role(Protocol):
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a role gets from its shell. `vitals.enter_call` and `leave_call` go around calls that may take long;
-    `bell` is what the role's producers ring (`bell.spin` may be set); `crash.die` ends the process."""
+    `bell` is what the role's producers ring (`bell.spin` may be set); `crash.die` ends the process; `predecessor` says
+    how the process before this one ended, as the supervisor saw it ("" for none)."""
 
     runtime: Path
     name: str
@@ -89,6 +90,7 @@ class Context:
     mailbox: Mailbox
     crash: Crash
     log: logging.Logger
+    predecessor: str = ""
 
     def beat(self) -> None:
         """Not dead. Until the role is ready, one step of its recovery may take as long as a foreign call."""
@@ -287,7 +289,8 @@ class Shell(pykka.ThreadingActor):
 
 def main(role_name: str, factory: Callable[[Context], Role]) -> NoReturn:
     """The child's entry. Reads RUNTIME_DIR, CHILD_NAME (default: the role's name), SUPERVISOR_PID (none: nobody's
-    child), OMS_CRASH_DIR (default: RUNTIME_DIR/crash), OMS_LOG_LEVEL and OMS_LOG_DIR (none: text to stderr)."""
+    child), CHILD_LAST_EXIT (of its predecessor), OMS_CRASH_DIR (default: RUNTIME_DIR/crash), OMS_LOG_LEVEL and
+    OMS_LOG_DIR (none: text to stderr)."""
     environment = os.environ
     runtime = Path(environment["RUNTIME_DIR"])
     name = environment.get("CHILD_NAME", role_name)
@@ -336,7 +339,8 @@ def _context(runtime: Path, name: str, crash: Crash) -> Context:
         crash.die(ExitCode.ALREADY_RUNNING, "starting", error)
     except (IpcError, OSError) as error:
         crash.die(ExitCode.RESOURCES, "starting", error)
-    return Context(runtime, name, bell, vitals, mailbox, crash, logging.getLogger(name))
+    predecessor = os.environ.get("CHILD_LAST_EXIT", "")
+    return Context(runtime, name, bell, vitals, mailbox, crash, logging.getLogger(name), predecessor)
 
 
 def _bell(path: str) -> Bell:

@@ -9,7 +9,8 @@ A report ring without room makes the link *lag*: it takes no requests and is tol
 
 An upstream that cuts its file short makes the next touch of it a SIGBUS. So its length is looked at before each batch
 and, while there is nothing to do, every millisecond. What is left is the instant between the look and the touch: who
-hits that restarts intake, once, since the next intake does not serve such a file.
+hits that ends intake, once. For before a file is touched its inode goes into a word that outlives us (`touched`), and
+an intake whose predecessor died of a SIGBUS does not serve the file that stands there, whatever it looks like by then.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def fresh_token() -> int:
 class Link:
     """One upstream that is there. `upstream` is the core's view of it."""
 
-    def __init__(self, server: Server, upstream: Upstream, file: int) -> None:
-        self.server, self.upstream, self.file = server, upstream, file
+    def __init__(self, server: Server, upstream: Upstream, file: int, touched: memoryview) -> None:
+        self.server, self.upstream, self.file, self._touched = server, upstream, file, touched
         self.number, self.name = upstream.number, upstream.name.decode()
         self.said = [0, 0]
         """By origin: everything up to this sequence has been said."""
@@ -91,6 +92,7 @@ class Link:
         """May the file be touched? Parks the link if it was cut."""
         if self.parked:
             return False
+        self._touched[0] = self.file
         size = os.lseek(self.server.fd, 0, os.SEEK_END)
         if size < self.server.mapped_bytes:
             self.parked = f"its file was cut to {size} bytes"
@@ -100,7 +102,10 @@ class Link:
 
     def ready(self) -> bool:
         """Are there requests to take?"""
-        return not self.lagging and not self.parked and self.server.requests.ready()
+        if self.lagging or self.parked:
+            return False
+        self._touched[0] = self.file
+        return self.server.requests.ready()
 
     def take(self, max_bytes: int) -> list[Piece]:
         """The next requests, about `max_bytes` of them: one piece where they fit into one."""
@@ -190,6 +195,7 @@ class Link:
     def heard_nothing(self, origin: int, sequence: int) -> None:
         """There was nothing for it up to `sequence`."""
         if not self.lagging and not self.parked:
+            self._touched[0] = self.file
             self._note(origin, sequence)
 
     # -- progress -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from ipc.duplex import Duplex, Server
 from ipc.errors import FrameTooLarge, IpcError, NoDescriptors
 from oms_actors.core.intake import Intake, Piece, Upstream
 from oms_actors.edges.journal import JournalReader
+from oms_actors.edges.parked import Parked
+from oms_actors.edges.parked import write as write_parked
 from oms_actors.edges.refill import Refill
 from oms_actors.edges.upstream_link import (
     INTAKE,
@@ -53,13 +55,27 @@ class Upstreams:
         self._joining: dict[int, tuple[Server, Upstream, int]] = {}  # with their files' inodes
         self._newcomers: set[int] = set()  # of these, whom nobody knew by name
         self._noting: dict[int, Link] = {}
-        self._bad: dict[str, int] = {}  # file names that are not served, with their inodes
+        self._bad: dict[str, Parked] = {}  # files that are not served
+        self._deadly = 0  # inode of a file that is the death of whoever touches it
+        self._told: list[Parked] = []
+        self.touched = memoryview(bytearray(8)).cast("Q")
+        """The inode of the file that is being touched; shared memory, so that the next intake knows."""
         self._kept_waiting: set[str] = set()  # for a descriptor
         self._folder_ns = self._checked_ns = 0
         self._turn = 0
         self._gone = 0  # reports said to those who are not there any more
 
     # -- coming and going ---------------------------------------------------------------------------------------------
+
+    def beware(self, touched: memoryview, former: int, parked: list[Parked]) -> None:
+        """`touched` is the word from now on. Not served are the file `former` (an inode; 0 = none), which our
+        predecessor touched when it died of a SIGBUS, and those that others died of before."""
+        self.touched, self._deadly = touched, former
+        self._bad = {each.name: each for each in parked if each.deadly}
+
+    def let_go(self) -> None:
+        """No file is being touched."""
+        self.touched[0] = 0
 
     def changed(self) -> bool:
         """Has anybody come or gone? Also sees to it that no file is touched that was cut."""
@@ -83,21 +99,30 @@ class Upstreams:
         for link in [link for link in self.links.values() if there.get(link.name) != link.file]:
             self._part(link)
         known = {link.name for link in self.links.values()} | {u.name.decode() for _, u, _ in self._joining.values()}
+        self._bad = {name: bad for name, bad in self._bad.items() if there.get(name) == bad.file}
         for name, file in there.items():
-            if name not in known and self._bad.get(name) != file:
+            if file == self._deadly:
+                self._refuse(Parked(name, file, "intake died of a SIGBUS while it touched this file", deadly=True))
+            elif name not in known and name not in self._bad:
                 self._meet(name, file, last)
+
+    def _refuse(self, bad: Parked) -> None:
+        if bad.name not in self._bad:
+            self._log.error("upstream %s is not served: %s", bad.name, bad.reason)
+        self._bad[bad.name] = bad
 
     def _part(self, link: Link) -> None:
         del self.links[link.number]
         self._noting.pop(link.number, None)
         self._end_refill(link.number)
         self._gone += link.spoken
-        self._bad.clear()  # there is room for one more
+        self._bad = {name: bad for name, bad in self._bad.items() if bad.deadly}  # there is room for one more
         link.close()
         self._log.info("upstream %s: its file is gone", link.name)
 
     def _meet(self, name: str, file: int, last: Said) -> None:
         """Goes on with the ring that the journal knows, or has the journal know it first."""
+        self.touched[0] = file
         try:
             server = self._attach(name)
         except NoDescriptors as error:  # the next tick tries again
@@ -106,13 +131,12 @@ class Upstreams:
             self._kept_waiting.add(name)
             return
         except (IpcError, OSError, ValueError) as error:
-            self._bad[name] = file
-            self._log.error("upstream %s is not served: %s", name, error)
+            self._refuse(Parked(name, file, str(error)))
             return
         self._kept_waiting.discard(name)
         known = self._core.named(name.encode())
         if known is not None and server.words[WORD_TOKEN] == known.token != 0:
-            link = self.links[known.number] = Link(server, known, file)
+            link = self.links[known.number] = Link(server, known, file, self.touched)
             link.resume(last)
             self._log.info("upstream %s: served on", name)
             return
@@ -164,7 +188,8 @@ class Upstreams:
             link.noted = link.spoken
         self._noting.clear()
         for server, upstream, file in self._joining.values():
-            link = self.links[upstream.number] = Link(server, self._core.upstreams[upstream.number], file)
+            known = self._core.upstreams[upstream.number]
+            link = self.links[upstream.number] = Link(server, known, file, self.touched)
             link.begin(last, upstream.number in self._newcomers)
             self._log.info("upstream %s: has number %d", link.name, link.number)
         self._joining.clear()
@@ -243,6 +268,19 @@ class Upstreams:
         return self._gone + sum(link.spoken for link in self.links.values())
 
     @property
-    def parked(self) -> int:
-        """How many files are not served because of what is in them."""
-        return len(self._bad) + sum(bool(link.parked) for link in self.links.values())
+    def parked(self) -> list[Parked]:
+        """The files that are not served because of what is in them."""
+        linked = (Parked(link.name, link.file, link.parked) for link in self.links.values() if link.parked)
+        return [*self._bad.values(), *linked]
+
+    def tell_parked(self, path: Path) -> None:
+        """Writes them down, if they have changed; where there is no space for it, the next time."""
+        parked = self.parked
+        if parked == self._told:
+            return
+        try:
+            write_parked(path, parked)
+        except OSError as error:
+            self._log.warning("%s: %s", path, error)
+            return
+        self._told = parked

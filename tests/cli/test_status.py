@@ -22,9 +22,10 @@ from oms_actors.actors.persistence import Alarm
 from oms_actors.config import Config, Resolved
 from oms_actors.core.hours import SessionState
 from oms_actors.core.session import Link
+from oms_actors.edges import parked
 from oms_actors.edges.session_page import SessionWriter
 from oms_actors.errors import DeskDown
-from oms_actors.instance import write_desk
+from oms_actors.instance import PARKED, write_desk
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Oms
@@ -130,6 +131,15 @@ def test_what_the_database_and_the_exchange_did_wrong_is_an_alarm(desk: FakeDesk
     alarms = status.snapshot("desk")["alarms"]
     assert "2 fills came after their order was done" in alarms
     assert "1 fills are beyond what was ordered: `oms orders --overfilled` shows whose" in alarms
+
+
+def test_an_upstream_that_is_not_served_is_an_alarm_with_its_name_and_the_reason(desk: FakeDesk) -> None:
+    parked.write(desk.runtime / PARKED, [parked.Parked("bad", 7, "its file was cut to 0 bytes")])
+    found = status.snapshot("desk")
+    assert found["alarms"] == ["upstream bad is not served: its file was cut to 0 bytes"]
+    assert found["parked"] == [
+        {"name": "bad", "file": 7, "reason": "its file was cut to 0 bytes", "deadly": False}
+    ]
 
 
 def test_the_session_says_when_it_changes(desk: FakeDesk) -> None:

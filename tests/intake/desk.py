@@ -114,6 +114,7 @@ class Desk:
         self.sender = Sender(self.resolved, self.runtime)
         self.role: IntakeRole | None = None
         self.upstreams: dict[str, Upstream] = {}
+        self.predecessor = ""
 
     @property
     def intake(self) -> IntakeRole:
@@ -126,7 +127,7 @@ class Desk:
     def _context(self) -> SimpleNamespace:
         return SimpleNamespace(
             runtime=self.runtime, name="intake", bell=self.bell, log=logging.getLogger("intake"),
-            path=lambda name: str(self.runtime / name), beat=lambda: None,
+            path=lambda name: str(self.runtime / name), beat=lambda: None, predecessor=self.predecessor,
         )  # fmt: skip
 
     def upstream(self, name: str) -> Upstream:

@@ -15,7 +15,9 @@ import pytest
 
 from ipc.duplex import DUPLEX_RINGS_AT, create_duplex
 from ipc.ring import RING_COMMITS_AT, RING_FRAMES_AT, RING_HEAD_AT, RING_TAIL_AT
+from oms_actors.edges import parked
 from oms_actors.edges.upstreams import SPARE_DESCRIPTORS
+from oms_actors.instance import PARKED
 from tests.intake.desk import Desk
 from tests.intake.makers import new
 
@@ -248,3 +250,50 @@ def test_a_file_that_was_cut_parks_its_link_before_anybody_touches_it(desk: Desk
     desk.kill()
     assert serves(desk, 4), "nor does the next intake touch it"
     assert list(desk.intake.upstreams._bad) == ["bad"]
+
+
+def test_the_file_that_a_predecessor_died_of_is_never_touched_again(desk: Desk) -> None:
+    assert serves(desk, 1)
+    path = made(desk, "bad")
+    desk.settle()
+    desk.intake.page["touched_file"] = path.stat().st_ino
+    desk.kill()
+    desk.predecessor = "killed by SIGBUS"
+    assert serves(desk, 2)
+    (bad,) = desk.intake.upstreams.parked
+    assert (bad.name, bad.deadly) == ("bad", True)
+    assert parked.read(desk.runtime / PARKED) == [bad]
+    desk.kill()
+    desk.predecessor = "killed by SIGKILL"
+    assert serves(desk, 3)
+    assert desk.intake.upstreams.parked == [bad], "whatever ended intake next"
+    path.unlink()
+    desk.settle()
+    assert parked.read(desk.runtime / PARKED) == []
+    oms = desk.upstream("bad")
+    oms.submit(new(4))
+    desk.settle()
+    assert len(list(oms.reports())) == 2, "another file under that name is another chance"
+
+
+def test_whose_file_was_touched_when_intake_died_of_something_else_is_served_on(desk: Desk) -> None:
+    assert serves(desk, 1)
+    oms = desk.upstream("innocent")
+    desk.settle()
+    desk.intake.page["touched_file"] = os.stat(desk.runtime / "upstreams" / "innocent.up").st_ino
+    desk.kill()
+    desk.predecessor = "killed by SIGKILL"
+    oms.submit(new(2))
+    desk.settle()
+    assert len(list(oms.reports())) == 2
+    assert desk.intake.upstreams.parked == []
+
+
+def test_between_two_cycles_no_file_is_being_touched(desk: Desk) -> None:
+    assert serves(desk, 1)
+    desk.upstream("other")
+    desk.settle()
+    desk.intake.ready()
+    assert desk.intake.page["touched_file"] == 0
+    desk.intake.work()
+    assert desk.intake.page["touched_file"] == 0

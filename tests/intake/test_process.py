@@ -15,6 +15,8 @@ import pytest
 
 from ipc.errors import IpcError, RingFull
 from ipc.vitals import State, Vitals
+from oms_actors.edges import parked
+from oms_actors.instance import PARKED
 from oms_actors.messages import ExecType
 from tests.intake.desk import Desk, until
 from tests.intake.makers import new
@@ -23,11 +25,14 @@ pytestmark = pytest.mark.process
 KILLS, ORDERS, CHUNK = 12, 6_000, 20
 
 
-def start(desk: Desk) -> subprocess.Popen[bytes]:
+def start(
+    desk: Desk, program: tuple[str, ...] = ("-m", "oms_actors.actors.intake"), last_exit: str = ""
+) -> subprocess.Popen[bytes]:
     """An intake process that serves."""
-    environment = {**os.environ, "RUNTIME_DIR": str(desk.runtime), "OMS_LOG_LEVEL": "ERROR"}
+    environment = {**os.environ, "RUNTIME_DIR": str(desk.runtime), "OMS_LOG_LEVEL": "CRITICAL",
+                   "CHILD_LAST_EXIT": last_exit}  # fmt: skip
     environment.pop("SUPERVISOR_PID", None)
-    child = subprocess.Popen([sys.executable, "-m", "oms_actors.actors.intake"], env=environment)
+    child = subprocess.Popen([sys.executable, *program], env=environment, stderr=subprocess.DEVNULL)
 
     def serves() -> bool:
         assert child.poll() is None
@@ -133,3 +138,40 @@ def test_a_stopped_intake_holds_up_nobody_and_goes_on(make_desk: Callable[..., D
     finally:
         child.kill()
         child.wait()
+
+
+BLIND = """
+from oms_actors.actors.intake import run
+from oms_actors.edges.upstream_link import Link
+def is_whole(link):
+    link._touched[0] = link.file
+    return True
+Link.is_whole = is_whole
+run()
+"""
+
+
+def test_whoever_cuts_its_file_under_intakes_hands_ends_it_once_and_is_not_served_again(
+    make_desk: Callable[..., Desk]
+) -> None:
+    """The instant between the look at the file's length and the touch, made as long as it takes."""
+    desk = make_desk()
+    good = desk.upstream("good")
+    desk.upstream("bad")
+    path = desk.runtime / "upstreams" / "bad.up"
+    child = start(desk, ("-c", BLIND))
+    try:
+        with sender_at_work(desk):
+            good.submit(new(1))
+            until(lambda: bool(good.raw_reports()))
+            os.truncate(path, 0)
+            assert child.wait(60) == -signal.SIGBUS
+            os.truncate(path, 1 << 20)  # it looks whole again
+            child = start(desk, ("-c", BLIND), "killed by SIGBUS")
+            good.submit(new(2))
+            until(lambda: bool(good.raw_reports()))
+            assert [(each.name, each.deadly) for each in parked.read(desk.runtime / PARKED)] == [("bad", True)]
+    finally:
+        child.kill()
+        child.wait()
+        desk.upstreams.pop("bad")  # nor is it touched here
