@@ -6,6 +6,7 @@ upstream would: a request without any answer is submitted again after a while, m
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,6 @@ class Submission:
     at_ns: int
     times: int = 1
     answered: bool = False
-    final: bool = False
 
 
 class ClientRole:
@@ -113,6 +113,8 @@ class Memory:
         """Every report and text ever taken, as it came."""
         self.orders: list[bytes] = []
         """Keys that a change may name."""
+        self.finals: dict[bytes, set[object]] = defaultdict(set)
+        """Final answers by the key of their request: where in the journals they are, if they are."""
         self.wait_ns = 1
         """When it looks again whether there is something to do."""
         self.slow_until_ns = 0
@@ -205,8 +207,12 @@ class Memory:
             for submission in self.submissions.get(report.key, ())[-1:]:
                 if report.request_kind == submission.record[0]:
                     submission.answered = True
-                    submission.final = report.final or (submission.final and report.exec_type not in "AE6")
+            if report.final and report.request_kind:
+                place = (report.origin, report.sequence) if report.sequence else len(self.seen)
+                self.finals[report.key].add(place)
 
     def settled(self) -> bool:
-        """Has everything its final answer?"""
-        return not self.plan and not self._backlog and all(s[-1].final for s in self.submissions.values())
+        """Has everything its final answer? (A repeated request has one of its own.)"""
+        if self.plan or self._backlog:
+            return False
+        return all(len(self.finals[key]) >= len(same) for key, same in self.submissions.items())
