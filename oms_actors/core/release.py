@@ -70,12 +70,12 @@ class Release(Interventions):
             yield self.lane, None
 
     def _release_resends(self, limit: int) -> int:
-        """What is in doubt and goes out again, unless the kill switch is against it."""
+        """What is in doubt and goes out again, unless the kill switch or a limit of its own is against it."""
         dealt_with = 0
         for _ in range(min(limit, len(self._resends))):
             item = self._resends[0]
             if item.phase == IN_DOUBT:
-                if self._killed_field(item) is not None:
+                if self._killed_field(item) is not None or self._blocking(item) is not None:
                     self._resends.rotate(-1)
                     continue
                 if not self._granted(item):
@@ -166,16 +166,27 @@ class Release(Interventions):
         return True
 
     def release_due_ns(self, cancels_only: bool = False) -> int:
-        """When the throttles can let something go that waits in line (monotonic); 0 = nothing waits there."""
+        """When the throttles can let something go that waits in line, or to go out again (monotonic); 0 = nothing
+        waits there."""
         due = []
-        if any(self._killed_field(item) is None for item in self._resends):
-            due.append(self.throttle.next_free_ns(self.now))
+        for resend in self._resends:
+            if self._killed_field(resend) is None:
+                due.append(self._free_ns(resend.kind == CANCEL, self._blocking(resend)))
+                if not self.scopes.limits:
+                    break
         for lane, scope in self._lanes(cancels_only):
             if (item := lane.head()) is not None:
-                cancel = item.kind == CANCEL  # type: ignore[attr-defined]
-                free_ns = self.throttle.next_free_ns(self.now, cancel)
-                due.append(max(free_ns, self.scopes.next_free_ns(scope, self.now, cancel)) if scope else free_ns)
+                due.append(self._free_ns(item.kind == CANCEL, scope))  # type: ignore[attr-defined]
         return min(due, default=0)
+
+    def _free_ns(self, cancel: bool, scope: Scope | None) -> int:
+        free_ns = self.throttle.next_free_ns(self.now, cancel)
+        return max(free_ns, self.scopes.next_free_ns(scope, self.now, cancel)) if scope else free_ns
+
+    def _blocking(self, item: Pending) -> Scope | None:
+        """The limit of its account or symbol that does not let an item go now."""
+        counts = self.scopes.limits and item.kind in self.settings.counted
+        return self.scopes.blocking(item, self.now) if counts else None
 
     # -- calls --------------------------------------------------------------------------------------------------------
 

@@ -91,11 +91,12 @@ class Upstreams:
         self._folder_ns = os.stat(self._folder).st_mtime_ns
         try:
             with os.scandir(self._folder) as entries:
-                there = {e.name.removesuffix(SUFFIX): e.inode() for e in entries if e.name.endswith(SUFFIX)}
+                found = sorted((e.name, e.inode()) for e in entries)  # numbers do not hang on the kernel's order
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
             return  # the next tick looks again
+        there = {name.removesuffix(SUFFIX): file for name, file in found if name.endswith(SUFFIX)}
         for link in [link for link in self.links.values() if there.get(link.name) != link.file]:
             self._part(link)
         known = {link.name for link in self.links.values()} | {u.name.decode() for _, u, _ in self._joining.values()}

@@ -6,7 +6,9 @@ import pytest
 
 from oms_actors.core.mass_action import Mass, MassAction, mass_action
 from oms_actors.core.risk import kill_flag
-from oms_actors.errors import Reason
+from oms_actors.core.scopes import ScopeLimit
+from oms_actors.core.throttle import ThrottleLimit
+from oms_actors.errors import Field, Reason
 from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, ResponseType
 from oms_actors.record import AT_ORIG, key_of
 from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, rolled_to, said, sell, sent_ids
@@ -151,6 +153,33 @@ def test_a_doubtful_order_goes_out_again_only_where_the_exchange_deduplicates() 
         resent = bench.sent[1:]
         assert len(resent) == (1 if deduplicates else 0)
         assert all(record[5] & 1 for record in resent)
+
+
+def test_who_asks_when_to_come_back_is_told_of_what_goes_out_again_under_the_throttle() -> None:
+    bench = Bench(rate=1, ack_timeout_ns=100 * MS, query_settle_ns=0, query_attempts=0, deduplicates=True)
+    bench.cycle(new("A"))
+    bench.cycle(ms=600)  # in doubt by now
+    bench.core.queries(True)
+    bench.cycle(ms=300)
+    bench.core.queries(True)
+    assert bench.core.release_due_ns() == 1_001 * MS + 1_000 * MS
+    assert sent_ids(bench) == ["A"]
+    bench.cycle(ms=101)
+    assert sent_ids(bench) == ["A", "A"]
+    assert bench.core.release_due_ns() == 0
+
+
+def test_what_goes_out_again_keeps_to_the_limit_of_its_account() -> None:
+    scopes = (ScopeLimit(Field.ACCOUNT, b"", ThrottleLimit(rate=1, per_ns=5_000 * MS)),)
+    bench = Bench(scopes=scopes, ack_timeout_ns=100 * MS, query_settle_ns=0, query_attempts=0, deduplicates=True)
+    bench.cycle(new("A"))
+    for _ in range(3):
+        bench.cycle(ms=500)
+        bench.core.queries(True)
+    assert sent_ids(bench) == ["A"]
+    assert bench.core.release_due_ns() == 1_001 * MS + 5_000 * MS
+    bench.cycle(ms=3_600)
+    assert sent_ids(bench) == ["A", "A"]
 
 
 def test_an_exchange_that_never_heard_of_an_order_is_not_asked_for_ever() -> None:

@@ -175,12 +175,12 @@ class Memory:
         chance = dice.random()
         if chance < scenario.repeats and self.submissions:
             return dice.choice(list(self.submissions.values()))[-1].record
-        if self.orders and chance < 0.3:
+        if self.orders and chance < scenario.modifies + scenario.cancels:
             orig = dice.choice(self.orders[-12:])
             account = orig[:16].rstrip(b"\0").decode()
             named = orig[16:].rstrip(b"\0").decode()
             request: Request = CancelOrder(client_order_id=own, orig_client_order_id=named, account=account)
-            if chance < 0.15:
+            if chance < scenario.modifies:
                 price = dice.choice((None, f"{dice.randrange(90, 110)}"))
                 quantity = dice.randrange(1, 300) if price is None or dice.random() < 0.5 else None
                 request = ModifyOrder(

@@ -61,11 +61,11 @@ def planted(defect: Defect) -> Iterator[None]:
 
 
 def hunt(defect: Defect, seeds: range) -> Verdict | None:
-    """The first seed that notices; None if none does."""
+    """The first seed that notices what it must; None if none does."""
     with planted(defect):
         for seed in seeds:
             verdict = simulate_scenario(defect.conditions(scenario(seed)))
-            if verdict.problems:
+            if any(problem.startswith(defect.noticed) for problem in verdict.problems):
                 return verdict
     return None
 
@@ -78,7 +78,7 @@ def _busy(found: Scenario) -> Scenario:
     quiet = replace(
         found.troubles, kill=0.0, stop=0.0, long_stop=0.0, power=0.0, cuts_per_s=0.0, silences_per_s=0.0,
         disk_per_s=0.0, database_per_s=0.0, clock_per_s=0.0, restarts_per_s=0.0, slow_clients_per_s=0.0, lines=0.5,
-        operator_per_s=0.0, snapshots_per_s=0.0,
+        operator_per_s=0.0, snapshots_per_s=0.0, scheduler_dies=0.0,
     )  # fmt: skip
     kind = replace(
         found.habits, raw=False, latency_max_ns=MS, fill=0.8, swallow=0.0, lose=0.0, not_sent=0.0, fail_before=0.0,
@@ -91,7 +91,7 @@ def _busy(found: Scenario) -> Scenario:
     config = msgspec.structs.replace(found.config, session=session, desk=desk, exchange=exchange)
     return replace(
         found, config=config, habits=kind, troubles=quiet, length_ns=4_000 * MS, clients=2, waves=8, wave_max=20,
-        repeats=0.05, power=True,
+        repeats=0.2, power=True,
     )  # fmt: skip
 
 
@@ -105,9 +105,14 @@ def _repeats(found: Scenario) -> Scenario:
     return replace(calm, habits=replace(calm.habits, duplicate=0.5))
 
 
-def _many_kills(found: Scenario) -> Scenario:
-    killed = _kills(found)
-    return replace(killed, troubles=replace(killed.troubles, kill=0.2, lines=0.0), waves=4)
+def _killed_at(process: str, point: str, kill: float) -> Change:
+    """Kills of one process at one place."""
+
+    def conditions(found: Scenario) -> Scenario:
+        killed = _kills(found)
+        return replace(killed, troubles=replace(killed.troubles, kill=kill, aim=(process, point)))
+
+    return conditions
 
 
 def _power_cuts(found: Scenario) -> Scenario:
@@ -122,6 +127,16 @@ def _stops(found: Scenario) -> Scenario:
     return replace(calm, config=msgspec.structs.replace(calm.config, throttle=throttle), habits=habits)
 
 
+def _changes(found: Scenario) -> Scenario:
+    """Few orders, which are changed again and again while they work, more often than the throttle lets through."""
+    calm = _stops(found)
+    queue = msgspec.structs.replace(calm.config.queue, capacity=100_000, max_queue_age_ms=0, after_send="forward")
+    return replace(
+        calm, config=msgspec.structs.replace(calm.config, queue=queue), modifies=0.7, cancels=0.05, repeats=0.0,
+        habits=replace(calm.habits, fill=0.0, unsolicited=0.0, late_fill=0.0),
+    )  # fmt: skip
+
+
 def _losses(found: Scenario) -> Scenario:
     calm = _busy(found)
     return replace(calm, habits=replace(calm.habits, lose=0.1, swallow=0.1, deduplicates=True, can_query=True))
@@ -133,13 +148,14 @@ def _losses_for_good(found: Scenario) -> Scenario:
 
 
 def _resuming(found: Scenario) -> Scenario:
-    killed = _kills(found)
+    """The sender dies just before it has written down what it heard."""
+    killed = _killed_at("sender", "disk.write", 0.3)(found)
     return replace(killed, habits=replace(killed.habits, resumes=True, replays=False))
 
 
 def _failing_disk(found: Scenario) -> Scenario:
     cut = _power_cuts(found)
-    return replace(cut, troubles=replace(cut.troubles, disk_per_s=4.0, power=0.006))
+    return replace(cut, troubles=replace(cut.troubles, disk_per_s=8.0, disk=("sync",), power=0.01))
 
 
 def _slow_readers(found: Scenario) -> Scenario:
@@ -152,15 +168,17 @@ def _slow_readers(found: Scenario) -> Scenario:
 
 
 def _closing(found: Scenario) -> Scenario:
-    """Over a close, with a queue that is longer than the session, and a scheduler that may be dead then."""
-    calm = _stops(found)
+    """Over a close, with a queue that is longer than the session, and a scheduler that is dead then."""
+    calm = _busy(found)
+    throttle = msgspec.structs.replace(found.config.throttle, rate=2, per_ms=200, reserve_cancels=0)
+    queue = msgspec.structs.replace(found.config.queue, capacity=100_000, max_queue_age_ms=0)
     sessions = (("10:00:00", "10:00:03"), ("10:03:00", "23:59:00"))
     hours = msgspec.structs.replace(
         calm.config.session, overrides=(OverrideConfig(date=DATE, sessions=sessions),), out_of_hours="queue"
     )
     return replace(
-        calm, config=msgspec.structs.replace(calm.config, session=hours), length_ns=15_000 * MS,
-        troubles=replace(calm.troubles, kill=0.002),
+        calm, config=msgspec.structs.replace(calm.config, session=hours, throttle=throttle, queue=queue),
+        length_ns=15_000 * MS, troubles=replace(calm.troubles, kill=0.0005, scheduler_dies=1.0),
     )  # fmt: skip
 
 
@@ -307,12 +325,13 @@ def _never_closes(original: Callable[..., SessionState]) -> Callable[..., Sessio
 
 
 # Where the disk forgets what both journals had, the sender may be the first to notice.
-_LOST = ("acknowledged_is_kept", "told_everything_once", "only_what_was_asked", "sender crashed",
+_LOST = ("acknowledged_is_kept", "told_everything_once", "only_what_was_asked", "sender crashed", "intake crashed",
          "the snapshot failed")
 DEFECTS = (
     Defect("what a dead sender had in its call is sent again", Recovery, "recover", _blind_resend,
-           ("one_effect",), _many_kills),
-    Defect("the send cursor is not looked at", SendCursor, "settled", _no_cursor, ("one_effect",), _kills),
+           ("one_effect",), _killed_at("sender", "adapter.left", 0.3)),
+    Defect("the send cursor is not looked at", SendCursor, "settled", _no_cursor, ("one_effect",),
+           _killed_at("sender", "adapter", 0.3)),
     Defect("a token's age counts from the grant", Throttle, "take", _token_at_grant, ("within_the_limit",), _stops),
     Defect("nothing is ever synced", JournalWriter, "sync", _only_published, _LOST, _power_cuts),
     Defect("intake answers before it has synced", IntakeRole, "_journal", _answers_first, _LOST, _power_cuts),
@@ -323,7 +342,7 @@ DEFECTS = (
     Defect("a resend is not marked", Sender, "_intent", _unmarked, ("one_effect",), _losses),
     Defect("a doubt is resolved by sending again", Sender, "queries", _resends_anywhere, ("one_effect",),
            _losses_for_good),
-    Defect("the last comes first", Lane, "append", _last_first, ("in_causal_order",), _stops),
+    Defect("the last comes first", Lane, "append", _last_first, ("in_causal_order",), _changes),
     Defect("orders go out before the logon is answered", SessionMachine, "on_line", _online_too_early,
            ("within_the_session",), _kills),
     Defect("only the scheduler knows when to stop", SessionView, "read", _never_closes, ("within_the_session",),
@@ -335,6 +354,7 @@ DEFECTS = (
     Defect("a lagging upstream is told nothing more", Refill, "step", _caught_up_at_once, ("told_everything_once",),
            _slow_readers),
     Defect("positions are committed before their rows", Store, "commit", _places_first, ("rows_are_there_once",),
-           _many_kills),
-    Defect("what is held back is never let go", Ledger, "_unhold", _nothing, ("one_final_answer",), _busy),
+           _killed_at("persistence", "database", 0.7)),
+    Defect("what is held back is never let go", Ledger, "_unhold", _nothing, ("one_final_answer",),
+           _changes),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import sys
 from collections.abc import Callable
 from enum import Enum, auto
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from simulation.clock import MS
 
+import ipc
+import oms_actors
 from ipc import lock
 from ipc.segment import Segment
 from oms_actors.actors.shell import Context
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
     from simulation.world import World
 
 IDLE_NS = 50 * MS
-PRODUCT = ("/oms_actors/", "/ipc/")
+PRODUCT = tuple(f"{Path(package.__path__[0])}{os.sep}" for package in (ipc, oms_actors))
+"""Where the product's code is, wherever that may be on this machine."""
 
 
 class Killed(BaseException):
@@ -250,8 +254,7 @@ class Process:
             raise Killed
 
     def _trace(self, frame: FrameType, event: str, argument: object) -> Any:
-        filename = frame.f_code.co_filename
-        return self._trace_line if any(part in filename for part in PRODUCT) else None
+        return self._trace_line if frame.f_code.co_filename.startswith(PRODUCT) else None
 
     def _trace_line(self, frame: FrameType, event: str, argument: object) -> Any:
         if event == "line":

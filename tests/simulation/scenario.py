@@ -78,6 +78,12 @@ class Troubles:
     operator_per_s: float
     """Somebody kills, resumes, cancels everything, reconnects."""
     snapshots_per_s: float
+    aim: tuple[str, str] | None = None
+    """Blows hit only this process, and there only at points whose name begins so."""
+    scheduler_dies: float = 0.5
+    """Share of the edges of sessions over which the scheduler is dead, if anybody is killed at all."""
+    disk: tuple[str, ...] = ("write", "sync", "create", "full")
+    """What the disk may refuse."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,11 @@ class Scenario:
     waves: int
     wave_max: int
     repeats: float
+    """Share of the requests that have been there before."""
+    modifies: float
+    """Share of the requests that change an order …"""
+    cancels: float
+    """… and of those that cancel one."""
     frame_records: int
     """After so many records the sender writes a frame."""
     few: int
@@ -123,7 +134,7 @@ def scenario(seed: int) -> Scenario:
     return Scenario(
         seed=seed, config=config, habits=habits, troubles=_troubles(dice, config.desk.durability == "power"),
         length_ns=dice.choice((3, 5, 8, 12, 30)) * S, clients=dice.randrange(1, 4), waves=dice.randrange(2, 10),
-        wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)),
+        wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)), modifies=0.15, cancels=0.15,
         frame_records=dice.choice((8, 64, 200)), few=dice.choice((2, 8)),
         power=config.desk.durability == "power",
     )  # fmt: skip

@@ -14,8 +14,6 @@ SEEDS = range(1, 25)
 def test_the_checker_notices_that(defect: Defect) -> None:
     verdict = hunt(defect, SEEDS)
     assert verdict is not None, "no seed noticed"
-    first = verdict.problems[0]
-    assert first.startswith(defect.noticed), first
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=[defect.title for defect in DEFECTS])

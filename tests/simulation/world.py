@@ -108,6 +108,7 @@ class World:
         self._upstreams = str(self.runtime / instance.UPSTREAMS)
         self.disk = SimDisk(self.dice, self.point)
         self.database = Database(self)
+        gc.disable()  # what is collected when depends on everything that the interpreter has done before
         self._environment = os.environ.get("OMS_RUNTIME_DIR")
         os.environ["OMS_RUNTIME_DIR"] = str(self.base / "run")
         random.seed(self.scenario.seed)
@@ -136,6 +137,7 @@ class World:
             os.environ["OMS_RUNTIME_DIR"] = self._environment
         shutil.rmtree(self.base, ignore_errors=True)
         gc.collect()
+        gc.enable()
 
     def _roles(self) -> dict[str, Callable[[Any], Any]]:
         return {
@@ -422,7 +424,8 @@ class World:
     def _blow(self, process: Process) -> Blow | None:
         """Does this pass end badly?"""
         troubles, dice = self.scenario.troubles, self.dice
-        if self.calm or self._depth:
+        aim = troubles.aim
+        if self.calm or self._depth or (aim is not None and process.name != aim[0]):
             return None
         chance = dice.random()
         fate = None
@@ -436,6 +439,8 @@ class World:
             chance -= probability
         if fate is None:
             return None
+        if aim is not None:
+            return Blow(fate, dice.choice((1, 1, 2, 3)), aim[1])
         if dice.random() < troubles.lines:
             return Blow(fate, dice.randrange(1, int(process.lines_likely() * 1.2)), None)
         where = dice.choice(("", "clock", "disk", "adapter", "database"))
@@ -464,7 +469,7 @@ class World:
         edges = [edge for session in self.scenario.sessions() for edge in session]
         return [
             (edge - START_NS - self.dice.randrange(1, 100) * MS, self._kill_scheduler)
-            for edge in edges if self.dice.random() < 0.5
+            for edge in edges if self.dice.random() < self.scenario.troubles.scheduler_dies
         ]  # fmt: skip
 
     def _kill_scheduler(self) -> None:
@@ -488,7 +493,7 @@ class World:
         self.venue.silent_until_ns = self.clock.true_ns + self.dice.randrange(5_000) * MS
 
     def _disk_trouble(self) -> None:
-        what = self.dice.choice(("write", "sync", "create", "full"))
+        what = self.dice.choice(self.scenario.troubles.disk)
         self.note("disk", what)
         self.disk.refusals[what] = errno.ENOSPC if what == "full" else errno.EIO
         if what == "full":
