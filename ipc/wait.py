@@ -30,7 +30,7 @@ BELL_VERSION = 1
 BELL_BYTES = 192
 BELL_MAGIC_AT, BELL_VERSION_AT, BELL_FLAG_AT, BELL_COUNTERS_AT = 0, 8, 64, 128
 SLEEP_NS_MAX = 50_000_000
-_LOST_GRACE_NS = 10_000_000
+LOST_GRACE_NS = 10_000_000
 
 _SLEEPS, _WAKES, _CAP_ENDS, _LOST, _LATE = range(BELL_COUNTERS_AT // 8, BELL_COUNTERS_AT // 8 + 5)
 
@@ -74,10 +74,12 @@ class Bell:
     """One consumer's doorbell over a formatted region of BELL_BYTES.
 
     `flag` is the word as a memoryview of one uint32: a hot producer inlines `if bell.flag[0]: bell.wake()`.
-    `spin` is how often `wait` checks before it sleeps.
+    `spin` is how often `wait` checks before it sleeps. `lost_grace_ns`: so long a producer's ring may still come when a
+    sleep has ended by its cap although something is there, before it counts as lost; on a busy machine a producer may
+    be put off between the two for longer than a consumer wants to wait for a statistic.
     """
 
-    __slots__ = ("_address", "_interrupted", "_word", "_words", "flag", "segment", "spin")
+    __slots__ = ("_address", "_interrupted", "_word", "_words", "flag", "lost_grace_ns", "segment", "spin")
 
     def __init__(self, view: memoryview, name: str = "bell", spin: int = 0) -> None:
         register_for_barriers()
@@ -92,6 +94,7 @@ class Bell:
         self._address = ctypes.addressof(self._word)
         self._interrupted = False
         self.spin = spin
+        self.lost_grace_ns = LOST_GRACE_NS
         self.segment: segment.Segment | None = None
 
     @classmethod
@@ -154,7 +157,7 @@ class Bell:
             # Data without a ring is a lost wake-up, unless its producer is just about to ring. No data: nobody had
             # anything for us for so long, which is not the bell's doing.
             if ready():
-                rung = self._futex_wait(_LOST_GRACE_NS) != errno.ETIMEDOUT or not self.flag[0]
+                rung = self._futex_wait(self.lost_grace_ns) != errno.ETIMEDOUT or not self.flag[0]
                 words[_LATE if rung else _LOST] += 1
         elif error != errno.EINTR:
             words[_WAKES] += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -25,6 +26,8 @@ from oms_actors.actors.logs import last_lines, redact
 
 REPORTS_MAX = 100
 _TRACEBACK_CHARS_MAX = 32_768
+_FAULTS = (signal.SIGSEGV, signal.SIGFPE, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+"""Of these faulthandler says where they came."""
 _OWN_REPORT_S = 60.0  # an older one under this pid is of another process
 
 
@@ -124,8 +127,27 @@ def report_for(role: str, pid: int, code: int, reason: str, folder: Path, logs: 
     written = (path.stat().st_mtime for path in folder.glob(f"{role}-*-{pid}.json"))
     if any(time.time() - at < _OWN_REPORT_S for at in written):
         return
-    lines = last_lines(logs / f"{role}.jsonl") or last_lines(logs / f"{role}.out")
-    _save(folder, _report(role, pid, code, redact(reason), "", lines))
+    output, where, trace = last_lines(logs / f"{role}.out"), "", ""
+    if -code in _FAULTS:
+        output, dump = _split_dump(output)
+        where = _where(dump)
+        trace = "\n".join(dump)
+    lines = last_lines(logs / f"{role}.jsonl") or output
+    _save(folder, _report(role, pid, code, redact(reason) + where, trace, lines))
+
+
+def _split_dump(output: list[str]) -> tuple[list[str], list[str]]:
+    """What faulthandler wrote at the end, apart from what came before."""
+    begins = [at for at, line in enumerate(output) if line.startswith("Fatal Python error")]
+    at = begins[-1] if begins else len(output)
+    return output[:at], output[at:]
+
+
+def _where(dump: list[str]) -> str:
+    """The line of Python in which the fault came, as the end of a sentence."""
+    current = next((at for at, line in enumerate(dump) if line.startswith("Current thread")), len(dump))
+    frame = next((line.strip() for line in dump[current:] if line.startswith("  File ")), "")
+    return f" in {frame}" if frame else ""
 
 
 class Guarded:

@@ -25,7 +25,7 @@ _CTRL_C = 130
 app = typer.Typer(
     name="oms",
     help="An order management system: orders go through separate, supervised processes to an exchange. "
-    "Every command takes --instance NAME (default: default) and --json.",
+    "Commands about a desk take --instance NAME (default: default); every command takes --json.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -95,7 +95,7 @@ def _misused(arguments: list[str], error: TyperException) -> int:
     """The command line makes no sense: what it should look like, and what is wrong."""
     context = getattr(error, "ctx", None)
     problem = error.format_message()
-    if not problem or getattr(error, "option_name", "") == "--json":  # every command has that one
+    if not problem or getattr(error, "option_name", "") == "--json":  # every command has that one, no group has
         return _failed(arguments, ["a command is missing"], error.exit_code)
     if context is None:
         return _failed(arguments, [problem], error.exit_code)

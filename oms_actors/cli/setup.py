@@ -48,6 +48,7 @@ def doctor(
 def layout(
     c: Annotated[bool, typer.Option("--c", help="The C header: all that a C upstream needs.")] = False,
     c_example: Annotated[bool, typer.Option("--c-example", help="A program that uses it.")] = False,
+    json: options.Json = False,
 ) -> None:
     """Print the layout of records and rings for upstreams in C.
 
@@ -57,7 +58,16 @@ def layout(
 
     if c == c_example:
         usage("choose one of --c (the header) and --c-example (a program on it)")
-    print(source.c_header() if c else source.c_example(), end="")
+    text = source.c_header() if c else source.c_example()
+    _print("c" if c else "c_example", text, json)
+
+
+def _print(name: str, text: str, json: bool) -> None:
+    """A file for stdout, as it is or as an object's one value."""
+    if json:
+        emit({name: text})
+    else:
+        print(text, end="")
 
 
 @service.command()
@@ -65,6 +75,7 @@ def unit(
     user: Annotated[str, typer.Option(help="User that runs it (default: you).")] = "",
     config: options.ConfigFile = None,
     instance: options.Instance = options.DEFAULT,
+    json: options.Json = False,
 ) -> None:
     """Print a hardened systemd unit for this desk.
 
@@ -82,10 +93,11 @@ def unit(
         command += ["--config", str(file.absolute())]
     data = data_dir(config, instance, must_exist=False)
     runtime = os.environ.get("OMS_RUNTIME_DIR")
-    print(unit_file(
+    text = unit_file(
         command, user=user or _user(), working_dir=Path.cwd(), writable=[data.parent],
         description=f"OMS desk {instance}", environment={"OMS_RUNTIME_DIR": runtime} if runtime else None,
-    ), end="")  # fmt: skip
+    )  # fmt: skip
+    _print("unit", text, json)
 
 
 def _user() -> str:

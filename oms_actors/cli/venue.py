@@ -159,35 +159,44 @@ def _percentile(found: Result, wanted: float) -> float:
 
 
 @group.command()
-def halt(symbol: Symbol = "", instance: options.Instance = options.DEFAULT) -> None:
+def halt(
+    symbol: Symbol = "", instance: options.Instance = options.DEFAULT, json: options.Json = False
+) -> None:
     """Halt trading: orders may be canceled, nothing trades."""
-    _trading(instance, "halt", symbol)
+    _trading(instance, "halt", symbol, json)
 
 
 @group.command()
-def resume(symbol: Symbol = "", instance: options.Instance = options.DEFAULT) -> None:
+def resume(
+    symbol: Symbol = "", instance: options.Instance = options.DEFAULT, json: options.Json = False
+) -> None:
     """Let a halted or closed market trade again."""
-    _trading(instance, "resume", symbol)
+    _trading(instance, "resume", symbol, json)
 
 
 @group.command()
-def close(symbol: Symbol = "", instance: options.Instance = options.DEFAULT) -> None:
+def close(
+    symbol: Symbol = "", instance: options.Instance = options.DEFAULT, json: options.Json = False
+) -> None:
     """Close the market: every request is refused."""
-    _trading(instance, "close", symbol)
+    _trading(instance, "close", symbol, json)
 
 
 @group.command("end-day")
-def end_day(instance: options.Instance = options.DEFAULT) -> None:
+def end_day(instance: options.Instance = options.DEFAULT, json: options.Json = False) -> None:
     """End the exchange's day: DAY orders expire."""
-    _trading(instance, "end_day", "")
+    _trading(instance, "end_day", "", json)
 
 
-def _trading(instance: str, do: Literal["halt", "resume", "close", "end_day"], symbol: str) -> None:
+def _trading(instance: str, do: Literal["halt", "resume", "close", "end_day"], symbol: str, json: bool) -> None:
     from oms_actors.actors.commands import Trading
     from oms_actors.cli.asking import ask
 
     ask(instance, "venue", Trading(do, symbol))
-    note(f"{do.replace('_', ' ')}: {symbol or 'the whole market'}")
+    if json:
+        emit({"done": do, "symbol": symbol or None})
+    else:
+        note(f"{do.replace('_', ' ')}: {symbol or 'the whole market'}")
 
 
 # -- shared -----------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -49,6 +50,33 @@ def test_without_a_json_log_it_has_the_last_lines_of_the_output(tmp_path: Path, 
     (logs / "sender.out").write_text("first\nsecond password=hunter2\n")
     write(tmp_path)
     assert lines_of(tmp_path) == ["first", "second password=***"]
+
+
+DUMP = """Fatal Python error: Segmentation fault
+
+Thread 0x00007ff37fad06c0 (most recent call first):
+  File "wait.py", line 166 in _futex_wait
+
+Current thread 0x00007ff380fc3b80 (most recent call first):
+  File "adapter.py", line 82 in send
+  File "sender.py", line 9 in work
+"""
+
+
+def test_a_fault_has_its_place_in_the_reason_and_its_dump_apart_from_the_log(tmp_path: Path, logs: Path) -> None:
+    (logs / "sender.out").write_text("first\n" + DUMP)
+    report_for("sender", 77, -signal.SIGSEGV, "killed by SIGSEGV", tmp_path / "crash", logs)
+    report = last_report(tmp_path / "crash", "sender")
+    assert report is not None
+    assert report["reason"] == 'killed by SIGSEGV in File "adapter.py", line 82 in send'
+    assert report["log"] == ["first"]
+    assert report["traceback"] == DUMP.strip()
+
+
+def test_a_former_fault_is_no_reason_of_a_later_death(tmp_path: Path, logs: Path) -> None:
+    (logs / "sender.out").write_text(DUMP + "last\n")
+    write(tmp_path)
+    assert lines_of(tmp_path)[-1] == "last"
 
 
 def test_without_any_log_it_has_the_reason(tmp_path: Path, logs: Path) -> None:

@@ -48,6 +48,7 @@ def test_every_command_has_help(oms: Oms, command: tuple[str, ...]) -> None:
     ended = oms(*(word.replace("_", "-") for word in command), "--help")
     assert ended.code == 0
     assert "Usage:" in ended.out
+    assert "--json" in ended.out
 
 
 def test_help_imports_nothing_heavy() -> None:

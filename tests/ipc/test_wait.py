@@ -53,6 +53,23 @@ def test_data_without_a_ring_is_found_at_the_cap_and_counted_as_lost() -> None:
     assert (bell.sleeps, bell.cap_ends, bell.lost) == (1, 1, 1)
 
 
+def test_a_ring_that_comes_after_the_cap_is_late_and_not_lost() -> None:
+    bell = memory_bell()
+    bell.lost_grace_ns = 30_000_000_000
+
+    def produce() -> None:
+        while not bell.cap_ends:  # put off between its put and its ring
+            os.sched_yield()
+        bell.ring()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    asked: list[int] = []
+    assert bell.wait(lambda: asked.append(1) or len(asked) > 1, timeout_s=60)  # type: ignore[func-returns-value]
+    producer.join()
+    assert (bell.cap_ends, bell.late, bell.lost) == (1, 1, 0)
+
+
 def test_nobody_waits_so_ringing_changes_nothing() -> None:
     bell = memory_bell()
     bell.ring()
