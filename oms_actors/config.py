@@ -92,6 +92,15 @@ class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     internal_crossing: bool = False
 
 
+class UpstreamsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[upstreams]`: what holds for those who send orders."""
+
+    cancel_on_disconnect: tuple[str, ...] = ()
+    """Names of upstreams whose open orders are canceled once they are gone; "*": of all."""
+    disconnect_grace_ms: int = 5_000
+    """An upstream that is back so soon was not gone."""
+
+
 class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[exchange]`: the adapter and how its calls are treated."""
 
@@ -192,6 +201,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     session: SessionConfig = msgspec.field(default_factory=SessionConfig)
     throttle: ThrottleConfig = msgspec.field(default_factory=ThrottleConfig)
     queue: QueueConfig = msgspec.field(default_factory=QueueConfig)
+    upstreams: UpstreamsConfig = msgspec.field(default_factory=UpstreamsConfig)
     exchange: ExchangeConfig = msgspec.field(default_factory=ExchangeConfig)
     risk: RiskConfig = msgspec.field(default_factory=RiskConfig)
     venue: VenueConfig = msgspec.field(default_factory=VenueConfig)
@@ -227,6 +237,7 @@ RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
         "reserve_cancels": (0, MAX_RATE),
     },
     QueueConfig: {"capacity": (1, 100_000_000), "max_queue_age_ms": (0, _MS_MAX)},
+    UpstreamsConfig: {"disconnect_grace_ms": (0, _MS_MAX)},
     ExchangeConfig: {
         "call_timeout_ms": (100, _MS_MAX),
         "ack_timeout_ms": (0, _MS_MAX),

@@ -227,6 +227,9 @@ def alarms(document: dict[str, Any]) -> list[str]:
     sender = document["counters"].get("sender", {})
     if sender.get("in_doubt"):
         found.append(f"{sender['in_doubt']} orders in doubt: `oms orders --status IN_DOUBT`, then `oms resolve`")
+    if sender.get("stopped_upstreams"):
+        found.append(f"{sender['stopped_upstreams']} upstreams are stopped for repeated executions (see `oms upstream "
+                     "list`): `oms upstream enable NAME` lets one go on")  # fmt: skip
     if sender.get("late"):
         found.append(f"{sender['late']} fills came after their order was done")
     if sender.get("overfilled"):

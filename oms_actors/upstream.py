@@ -35,7 +35,7 @@ from ipc.wait import Bell
 from oms_actors import instance as places
 from oms_actors.config import DeskConfig
 from oms_actors.errors import DeskDown, FieldError, OmsError
-from oms_actors.messages import Kind, Report, ReportFlag, Request
+from oms_actors.messages import ACCOUNT_MAX, SYMBOL_MAX, Kind, Report, ReportFlag, Request, text_of
 from oms_actors.record import (
     AT_FLAGS,
     AT_SEQUENCE,
@@ -62,6 +62,10 @@ class RingFull(OmsError, IpcRingFull):
         self.submitted = submitted
 
 
+class NoAnswer(OmsError):
+    """The desk lives but one of its processes does not answer."""
+
+
 class WrongProcess(OmsError):
     """An upstream was used by a forked child of the process that attached it."""
 
@@ -69,11 +73,11 @@ class WrongProcess(OmsError):
 class Upstream:
     """An attached upstream. Made by `attach`."""
 
-    def __init__(self, client: Client, check: Callable[[], None], desk_id: int) -> None:
+    def __init__(self, client: Client, runtime: Path, check: Callable[[], None], desk_id: int) -> None:
         self.name = client.name
         self.desk_id = desk_id
         """Part of every order's UUID."""
-        self._client, self._check = client, check
+        self._client, self._runtime, self._check = client, runtime, check
         self._pid = os.getpid()
         self._checked_ns = 0
         fitting = client.requests.frame_bytes_max // REQUEST_BYTES * REQUEST_BYTES
@@ -113,7 +117,7 @@ class Upstream:
         client = Duplex.attach_client(str(path), bell)
         bell.wake()  # so that intake looks for new upstreams now
         file = os.stat(path).st_ino
-        return cls(client, lambda: _require_ours(runtime, path, file), resolved.desk_id)
+        return cls(client, runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -159,6 +163,28 @@ class Upstream:
                 self._look(monotonic_ns())
                 if left <= CHECK_NS / 1e9:
                     raise RingFull(error, submitted) from None
+
+    def cancel_all(self, account: str = "", symbol: str = "", timeout: float = 5.0) -> int:
+        """Cancels all open orders of this upstream (of an account, of a symbol), waiting or at the exchange; returns
+        how many there were. Each is reported. What was submitted just now and is not accepted yet is not meant.
+
+        Raises DeskDown, and NoAnswer after `timeout` seconds: then nobody knows whether it was taken up.
+        """
+        import pykka
+
+        from oms_actors.actors.commands import MassCancel, WhoIsThere
+        from oms_actors.actors.remote import AskFailed, remote_ref
+
+        self._mine()
+        self._check()
+        for field, name, limit in (("account", account, ACCOUNT_MAX), ("symbol", symbol, SYMBOL_MAX)):
+            text_of(field, name, limit, empty=True)
+        try:
+            number, _ = remote_ref(self._runtime, "intake").ask(WhoIsThere(), timeout=timeout)[self.name]
+            wish = MassCancel(number, account, symbol)
+            return int(remote_ref(self._runtime, "sender").ask(wish, timeout=timeout))
+        except (pykka.Timeout, pykka.ActorDeadError, AskFailed, KeyError) as error:
+            raise NoAnswer(f"the desk did not take up the mass cancel: {error}") from None
 
     # -- reports ------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Why an order is where it is: what it waits for, how many are before it, when it will go, or how it ended.
 
-Told from outside, by the database and what the desk shows of itself (`status`), so nobody is asked and it also answers
-while the desk hangs or is down. The database lags by a moment, hence so may the answer.
+The sender is asked; it knows of an order what no file says, such as what it stands aside for. The rest is told from
+outside, by the database and what the desk shows of itself (`status`). Where the sender does not answer, because it is
+dead or hangs, that is all, and the answer says so; the database lags by a moment, hence so may the answer.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,14 +20,19 @@ from oms_actors.errors import DeskDown, Reason, reason_text
 from oms_actors.messages import OrdStatus
 from oms_actors.queries import OrderHistory, OrderRow, database_path, order_history
 
+ASK_S = 1.0
 _WAITING = ("PENDING_NEW",)
+_DONE = ("FILLED", "CANCELED", "REJECTED", "EXPIRED", "DONE_UNKNOWN")
+_ASIDE = (Reason.NOT_SENT, Reason.ORDER_IN_DOUBT)
+"""Reasons that only the sender knows."""
 _WORKING = ("NEW", "PARTIALLY_FILLED", "PENDING_CANCEL", "PENDING_REPLACE")
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):
     """The answer. `state`: waiting, sent, working, in doubt or done."""
 
-    order: OrderRow
+    order: OrderRow | None
+    """None: the database does not know it (yet)."""
     state: str
     why: str
     """One sentence."""
@@ -35,7 +42,19 @@ class Why(msgspec.Struct, frozen=True, kw_only=True):
     """How many are before a waiting order, plus one."""
     send_time_ns: int | None
     """When a waiting order will be sent if nothing else changes (UTC); None if that cannot be told."""
-    history: OrderHistory
+    history: OrderHistory | None
+    asked: bool
+    """Has the sender answered? Else all is told from outside."""
+
+
+class Standing(NamedTuple):
+    """What the sender says (see `core.release.Standing`)."""
+
+    phase: int
+    waits: bool
+    reason: int
+    place: int
+    free_in_ns: int
 
 
 def why(
@@ -44,12 +63,21 @@ def why(
     """About one order, by any of its ids (see `queries.order_history`); None if there is none. Raises NoDatabase."""
     history = order_history(data_dir, id_, account=account, database=database)
     if history is None:
-        return None
+        asked, standing = _ask(instance, id_, account or "")
+        if standing is None:
+            return None
+        text = reason_text(standing.reason) or "the exchange has it"
+        return Why(order=None, state="waiting" if standing.waits else "sent", why=text, blocked_by=[text],
+                   position=standing.place or None, send_time_ns=None, history=None, asked=asked)  # fmt: skip
     order = history.order
+    asked, standing = False, None
+    if order.status not in _DONE:
+        asked, standing = _ask(instance, order.client_order_id, order.account)
     sent = [event for event in history.events if event.what == "SENT"]
-    if order.status in _WAITING and not sent:
-        return _waiting(database_path(data_dir, database), instance, history)
-    if order.status in _WAITING:
+    waits = standing.waits and not standing.phase if standing else order.status in _WAITING and not sent
+    if waits:
+        return _waiting(database_path(data_dir, database), instance, history, asked, standing)
+    if order.status in _WAITING and sent:
         state, text = "sent", f"the exchange has not answered since {_ago(sent[-1].time_ns)}"
     elif order.status in _WORKING:
         state, text = "working", f"the exchange has it, {order.leaves_quantity} of {order.quantity} are open"
@@ -58,7 +86,24 @@ def why(
         state = "in doubt"
     else:
         state, text = "done", order.reason or _end(order)
-    return Why(order=order, state=state, why=text, blocked_by=[], position=None, send_time_ns=None, history=history)
+    return Why(order=order, state=state, why=text, blocked_by=[], position=None, send_time_ns=None, history=history,
+               asked=asked)  # fmt: skip
+
+
+def _ask(instance: str, client_order_id: str, account: str) -> tuple[bool, Standing | None]:
+    """Has the sender answered, and what?"""
+    import pykka
+
+    from ipc.errors import IpcError
+    from oms_actors.actors.commands import Why as Question
+    from oms_actors.actors.remote import AskFailed, remote_ref
+    from oms_actors.instance import runtime_dir
+
+    try:
+        found = remote_ref(runtime_dir(instance), "sender").ask(Question(client_order_id, account), timeout=ASK_S)
+    except (pykka.Timeout, pykka.ActorDeadError, AskFailed, IpcError, OSError):
+        return False, None
+    return True, Standing(**found) if found else None
 
 
 def _end(order: OrderRow) -> str:
@@ -67,17 +112,16 @@ def _end(order: OrderRow) -> str:
     return f"it ended as {order.status}"
 
 
-def _waiting(database: Path, instance: str, history: OrderHistory) -> Why:
+def _waiting(database: Path, instance: str, history: OrderHistory, asked: bool, standing: Standing | None) -> Why:
     order = history.order
-    position = 1 + _before(database, order.order_number)
+    position = standing.place if standing and standing.place else 1 + _before(database, order.order_number)
     blocked, begin_ns = _blocks(instance, order)
-    send_ns = None
-    if begin_ns is not None:
-        rate_per_s = _rate_per_s(instance)
-        send_ns = begin_ns + int((position - 1) / rate_per_s * 1e9) if rate_per_s else None
+    if standing and standing.reason in _ASIDE:
+        blocked.append(reason_text(standing.reason))
+    send_ns = begin_ns + _until_its_turn_ns(instance, position) if begin_ns is not None else None
     text = blocked[0] if blocked else "it goes next"
     return Why(order=order, state="waiting", why=text, blocked_by=blocked, position=position, send_time_ns=send_ns,
-               history=history)  # fmt: skip
+               history=history, asked=asked)  # fmt: skip
 
 
 def _before(path: Path, order_number: int) -> int:
@@ -117,11 +161,18 @@ def _blocks(instance: str, order: OrderRow) -> tuple[list[str], int | None]:
     return blocked, begin_ns
 
 
-def _rate_per_s(instance: str) -> float:
+def _until_its_turn_ns(instance: str, position: int) -> int:
+    """How long the throttle takes to come to this position: what is free goes at once, the rest at its rate from the
+    next token on."""
+    from oms_actors import status
     from oms_actors.instance import read_desk, runtime_dir
 
-    throttle: ThrottleConfig = read_desk(runtime_dir(instance)).config.throttle
-    return throttle.rate / throttle.per_ms * 1000
+    limit: ThrottleConfig = read_desk(runtime_dir(instance)).config.throttle
+    now = status.snapshot(instance)["throttle"]
+    behind = position - 1 - max(limit.rate - now["used"], 0)
+    if behind < 0:
+        return 0
+    return int(now["next_free_ms"] * 1e6) + int(behind / limit.rate * limit.per_ms * 1e6)
 
 
 def _ago(ns: int) -> str:

@@ -19,7 +19,10 @@ class SessionChanged(msgspec.Struct, frozen=True, tag="session"):
 
 
 class Reload(msgspec.Struct, frozen=True, tag="reload"):
-    """The configuration file has changed: take over what can change at run time."""
+    """`desk.json` has changed: take over what can change at run time. `words`: who changed what, for the record.
+    Answer of intake and sender: true."""
+
+    words: str = ""
 
 
 class Reconnect(msgspec.Struct, frozen=True, tag="reconnect"):
@@ -32,6 +35,24 @@ class MassCancel(msgspec.Struct, frozen=True, tag="mass_cancel"):
     upstream: int = 0
     account: str = ""
     symbol: str = ""
+
+
+class Why(msgspec.Struct, frozen=True, tag="why"):
+    """To the sender: how does this order of ours stand? Answer: `core.release.Standing` as a dict, or None where the id
+    is not known (any more)."""
+
+    client_order_id: str
+    account: str = ""
+
+
+class WhoIsThere(msgspec.Struct, frozen=True, tag="upstreams"):
+    """To intake: answer with every upstream ever seen, name → [number, stopped by the repeated-execution guard]."""
+
+
+class ReEnable(msgspec.Struct, frozen=True, tag="re_enable"):
+    """To the sender: an upstream that the repeated-execution guard has stopped may go on. Answer: had it?"""
+
+    upstream: int
 
 
 class Resolve(msgspec.Struct, frozen=True, tag="resolve"):
@@ -53,7 +74,9 @@ class Stop(msgspec.Struct, frozen=True, tag="stop"):
     """End in order. The shell handles it; a role never sees it."""
 
 
-Command = Stats | SessionChanged | Reload | Reconnect | MassCancel | Resolve | Trading | Stop
+Command = (
+    Stats | SessionChanged | Reload | Reconnect | MassCancel | Why | WhoIsThere | ReEnable | Resolve | Trading | Stop
+)  # fmt: skip
 
 
 class Mail(msgspec.Struct, array_like=True, frozen=True):

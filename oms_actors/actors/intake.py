@@ -22,14 +22,14 @@ from ipc.page import Page
 from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
-from oms_actors.actors.commands import Stats
+from oms_actors.actors.commands import Reload, Stats, WhoIsThere
 from oms_actors.actors.shell import Context, main
 from oms_actors.config import Config, Resolved
 from oms_actors.core.answers import by_upstream, reports_of, runs
 from oms_actors.core.exposure import Exposure
 from oms_actors.core.intake import Batch, Intake, IntakeRules, Piece, refusal
 from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault
-from oms_actors.core.risk import KILL_ALL, Risk
+from oms_actors.core.risk import KILL_ALL, NO_LIMITS, Risk
 from oms_actors.edges import journals, parked
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.feed import Feed
@@ -81,7 +81,8 @@ class IntakeRole:
         config = self.resolved.config
         self.core = Intake(rules_of(config), exposure=Exposure(Risk(limits_of(config.risk))))
         self.upstreams = Upstreams(
-            context.runtime / instance.UPSTREAMS, self.core, config.desk.upstreams_max, self._open_reader, self.log
+            context.runtime / instance.UPSTREAMS, self.core, config.desk.upstreams_max, self._open_reader, self.log,
+            config.upstreams.cancel_on_disconnect, config.upstreams.disconnect_grace_ms * MS,
         )  # fmt: skip
         self._parked_path = context.runtime / instance.PARKED
         self._places = (Places(), Places())  # of intake's and of the sender's records
@@ -123,25 +124,28 @@ class IntakeRole:
             return 0
 
     def _replay(self) -> None:
-        """Folds intake's journal, then what the sender's says has left the queue."""
-        mine, senders = self._places
-        for count, frame in enumerate(frames(OsDisk(journals.folder(self.resolved)), journals.INTAKE)):
-            self.core.replay(frame.payload, frame.sequence)
-            mine.note(frame.sequence, frame.generation, frame.offset)
-            if not count & 63:
-                self.context.beat()
+        """Folds the journals."""
         reader = journals.open_reader(self.resolved, journals.SENDER)
-        while found := reader.read():
-            for frame in found:
-                self.core.departed(runs(frame.payload), frame.mono_ns)
-                senders.note(frame.sequence, frame.generation, frame.offset)
-            self.context.beat()
+        self._fold(self.core, reader, *self._places)
         ring = None
         try:
             ring = open_reader(self.context.path(instance.SENDER_INTAKE))
         except IpcError as error:
             self.log.warning("no ring from the sender (%s): following its journal", error)
         self.feed = Feed(ring, reader, reader.sequence or 1)
+
+    def _fold(self, core: Intake, reader: JournalReader, mine: Places, senders: Places) -> None:
+        """Intake's journal, then what the sender's says has left the queue."""
+        for count, frame in enumerate(frames(OsDisk(journals.folder(self.resolved)), journals.INTAKE)):
+            core.replay(frame.payload, frame.sequence)
+            mine.note(frame.sequence, frame.generation, frame.offset)
+            if not count & 63:
+                self.context.beat()
+        while found := reader.read():
+            for frame in found:
+                core.departed(runs(frame.payload), frame.mono_ns)
+                senders.note(frame.sequence, frame.generation, frame.offset)
+            self.context.beat()
 
     def _open_out_ring(self) -> RingWriter | None:
         try:
@@ -175,7 +179,29 @@ class IntakeRole:
 
     def command(self, message: Any) -> object:
         """Control messages. (The session page is looked at in every cycle anyway.)"""
+        if isinstance(message, Reload):
+            self._reload()
+            return True
+        if isinstance(message, WhoIsThere):
+            stopped = self.core.exposure.risk.stopped
+            return {each.name.decode(): (each.number, each.number in stopped) for each in self.core.upstreams.values()}
         return self.page.counters() if isinstance(message, Stats) else None
+
+    def _reload(self) -> None:
+        """Takes over the risk limits of `desk.json`, all of them at once. Where there were none before, nobody has
+        counted: the journals tell."""
+        self.resolved = instance.read_desk(self.context.runtime)
+        limits, exposure = limits_of(self.resolved.config.risk), self.core.exposure
+        if exposure.watching or limits == NO_LIMITS:
+            exposure.reload(limits)
+        else:
+            told = Intake(self.core.rules, exposure=Exposure(Risk(limits)))
+            reader = journals.open_reader(self.resolved, journals.SENDER)
+            self._fold(told, reader, Places(), Places())
+            reader.close()
+            told.exposure.set_kill(exposure.risk.kill_flags)
+            self.core.exposure = told.exposure
+        self.log.warning("risk limits reloaded")
 
     def work(self) -> bool:
         """One cycle."""
@@ -205,6 +231,7 @@ class IntakeRole:
         self._came = False
         self.upstreams.scan(self._last())
         self.upstreams.heard_all(self._last())
+        self.upstreams.watch(now)
         if now >= self._note_ns:
             self.upstreams.look()
             self._note_ns = now + NOTE_NS

@@ -22,7 +22,7 @@ from ipc.page import Page
 from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
-from oms_actors.actors.commands import MassCancel, Reconnect, Resolve, Stats
+from oms_actors.actors.commands import MassCancel, Reconnect, ReEnable, Reload, Resolve, Stats, Why
 from oms_actors.actors.session import Hours, Session
 from oms_actors.actors.shell import Context, main
 from oms_actors.config import Config, Resolved
@@ -63,7 +63,8 @@ RESULTS_WAIT_NS = 10 * MS
 """Results alone may wait so long for company: the cursor knows them meanwhile."""
 PAGE_COUNTERS = (
     *COUNTERS, "queue_depth", "queue_capacity", "working", "in_doubt", "throttle_rate", "throttle_used",
-    "throttle_next_free_ns", "session_state", "link", "logons", "gaps", "frames", "hints_dropped", "disk_full",
+    "throttle_next_free_ns", "session_state", "link", "logons", "gaps",
+    "stopped_upstreams", "frames", "hints_dropped", "disk_full",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
 _RESULT = int(Kind.RESULT)
@@ -235,9 +236,24 @@ class SenderRole:
             self.session.perform(Action.CLOSE)
         elif isinstance(message, MassCancel):
             return self._mass_cancel(Reason.MASS_CANCEL, message.upstream, message.account, message.symbol)
+        elif isinstance(message, Why):
+            standing = self.core.standing(key_of(message.account, message.client_order_id))
+            return standing._asdict() if standing else None
+        elif isinstance(message, Reload):
+            return self._reload(message.words)
+        elif isinstance(message, ReEnable):
+            return self.core.re_enable(message.upstream)
         elif isinstance(message, Resolve):
             return self.core.resolve(key_of(message.account, message.client_order_id), message.sent)
         return None
+
+    def _reload(self, words: str) -> bool:
+        """Takes over the risk limits of `desk.json`, all of them at once."""
+        self.resolved = instance.read_desk(self.context.runtime)
+        self.config = self.resolved.config
+        self.core.reload(limits_of(self.config.risk), words)
+        self.log.warning("risk limits reloaded: %s", words)
+        return True
 
     def work(self) -> bool:
         """One cycle."""
@@ -481,7 +497,7 @@ class SenderRole:
         values.extend((
             core.waiting, self.config.queue.capacity, core.working, core.doubtful, core.throttle.limit.rate,
             core.throttle.used(now), core.throttle.next_free_ns(now), bool(core.interval[1]), self.session.machine.link,
-            self.session.machine.logons, self.feed.gaps,
+            self.session.machine.logons, self.feed.gaps, len(core.risk.stopped),
         ))  # fmt: skip
         first = page.index(PAGE_COUNTERS[0])
         page.words[first : first + len(values)] = memoryview(values)  # in the order of PAGE_COUNTERS

@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(rich_help_panel=options.CONTROL)(kill)
     app.command(rich_help_panel=options.CONTROL)(resume)
+    app.command(rich_help_panel=options.CONTROL)(reload)
     app.add_typer(group, name="upstream", rich_help_panel=options.CONTROL)
 
 
@@ -93,6 +94,26 @@ def _tell(state: KillState, text: str, json: bool) -> None:
         note(text)
 
 
+def reload(
+    config: options.ConfigFile = None, instance: options.Instance = options.DEFAULT, json: options.Json = False
+) -> None:
+    """Let a running desk take over the risk limits of oms.toml and the environment: all of them at once, or none.
+
+    Everything is checked first. What else has changed there waits for the next start, and is named.
+    """
+    from oms_actors.cli.reloading import reload as take_over
+
+    found = take_over(config, instance, _user())
+    if json:
+        emit(found._asdict())
+        return
+    for change in found.changed:
+        note(change)
+    note("the risk limits are taken over" if found.changed else "the risk limits are the same as before")
+    if found.later:
+        note(f"not before the next start: {', '.join(found.later)}")
+
+
 @group.command("list")
 def list_(instance: options.Instance = options.DEFAULT, json: options.Json = False) -> None:
     """Show every upstream: whether it lives, and what lies in its rings."""
@@ -102,14 +123,69 @@ def list_(instance: options.Instance = options.DEFAULT, json: options.Json = Fal
     runtime = runtime_dir(instance)
     read_desk(runtime)
     found = upstreams(runtime)
+    stopped = {name for name, (_, is_stopped) in _who_is_there(instance).items() if is_stopped}
     if json:
-        emit({"upstreams": [each._asdict() | {"rings": [ring._asdict() for ring in each.rings]} for each in found]})
+        emit({"upstreams": [
+            each._asdict() | {"rings": [ring._asdict() for ring in each.rings], "stopped": each.name in stopped}
+            for each in found
+        ]})  # fmt: skip
         return
     columns = ("upstream", "pid", "state", "requests waiting", "reports waiting", "memory")
     table("", columns, (
-        (each.name, str(each.pid or "-"), each.problem or ("attached" if each.alive else "gone"),
+        (each.name, str(each.pid or "-"), each.problem or _state(each.alive, each.name in stopped),
          *([size(ring.depth) for ring in each.rings] or ["-", "-"]), size(each.bytes)) for each in found
     ), right=(columns[1], *columns[3:]))  # fmt: skip
+
+
+def _state(alive: bool, stopped: bool) -> str:
+    return ("attached" if alive else "gone") + (", stopped: repeated executions" if stopped else "")
+
+
+def _who_is_there(instance: str) -> dict[str, tuple[int, bool]]:
+    """Every upstream that intake knows; none while it cannot be asked."""
+    from oms_actors.actors.commands import WhoIsThere
+    from oms_actors.cli.asking import ask
+
+    try:
+        found = ask(instance, "intake", WhoIsThere(), timeout=1.0)
+    except Failed:
+        return {}
+    return {name: (number, stopped) for name, (number, stopped) in found.items()}
+
+
+def upstream_number(instance: str, name: str) -> int:
+    """The number under which the journals know an upstream: by intake's word or, if that is silent, the database's."""
+    known = _who_is_there(instance)
+    return known[name][0] if name in known else _stored_number(instance, name)
+
+
+def _stored_number(instance: str, name: str) -> int:
+    import sqlite3
+    from contextlib import closing
+
+    from oms_actors.cli.places import locate
+    from oms_actors.queries import database_path
+
+    path = database_path(*locate(None, instance))
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+        row = database.execute("SELECT number FROM upstreams WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise Failed(f"no upstream {name!r}: `oms upstream list` shows those that are there")
+    return int(row[0])
+
+
+@group.command()
+def enable(name: str, instance: options.Instance = options.DEFAULT, json: options.Json = False) -> None:
+    """Let an upstream go on that was stopped because its orders executed too often in too short a time."""
+    from oms_actors.actors.commands import ReEnable
+    from oms_actors.cli.asking import ask
+
+    if not ask(instance, "sender", ReEnable(upstream_number(instance, name))):
+        raise Failed(f"{name!r} is not stopped: `oms upstream list` shows who is")
+    if json:
+        emit({"enabled": name})
+    else:
+        note(f"{name} may send orders again")
 
 
 @group.command()

@@ -230,17 +230,23 @@ def why(
         raise Failed(f"no order {id_!r} in the database (a new one may take a moment): `oms orders` lists them")
     if json:
         emit({
-            "order": _fields(found.order), "state": found.state, "why": found.why, "blocked_by": found.blocked_by,
+            "order": _fields(found.order) if found.order else None, "state": found.state, "why": found.why,
+            "blocked_by": found.blocked_by,
             "position": found.position, "send_time_ns": found.send_time_ns,
-            "events": [_fields(event) for event in found.history.events],
+            "sender_asked": found.asked,
+            "events": [_fields(event) for event in found.history.events] if found.history else [],
         })  # fmt: skip
         return
-    show_order(found.order)
+    if found.order:
+        show_order(found.order)
     console().print(f"[bold]{found.state}[/bold]: {found.why}", soft_wrap=True)
     if found.position:
         when = f", goes at about {time_of(found.send_time_ns)}" if found.send_time_ns else ""
         console().print(f"number {found.position:,} in the queue{when}")
-    show_events(found.history.events)
+    if not found.asked and found.state != "done":
+        note("the sender does not answer: this is what database and shared memory say")
+    if found.history:
+        show_events(found.history.events)
 
 
 def show_order(order: OrderRow) -> None:
@@ -284,29 +290,16 @@ def cancel_all(
     """Cancel every order of an upstream, account or symbol, waiting or at the exchange."""
     from oms_actors.actors.commands import MassCancel
     from oms_actors.cli.asking import ask
+    from oms_actors.cli.control import upstream_number
 
     if not (upstream or account or symbol or everything):
         usage("name an --upstream, an --account or a --symbol, or say --everything")
-    number = _upstream_number(instance, upstream) if upstream else 0
+    number = upstream_number(instance, upstream) if upstream else 0
     count = ask(instance, "sender", MassCancel(number, account, symbol))
     if json:
         emit({"canceled": count})
     else:
         note(f"{count} orders are being canceled")
-
-
-def _upstream_number(instance: str, name: str) -> int:
-    import sqlite3
-    from contextlib import closing
-
-    from oms_actors.queries import database_path
-
-    path = database_path(*locate(None, instance))
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
-        row = database.execute("SELECT number FROM upstreams WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        raise Failed(f"no upstream {name!r}: `oms upstream list` shows those that are there")
-    return int(row[0])
 
 
 def resolve(

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from oms_actors.core.answers import Run, runs
 from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault
-from oms_actors.core.risk import NO_LIMITS, KillFlag, Risk
+from oms_actors.core.risk import NO_LIMITS, KillFlag, Risk, RiskLimits
 from oms_actors.errors import Reason
 from oms_actors.messages import ExecType, Kind, OrdStatus, ReportFlag, SessionEvent
 from oms_actors.record import REPORT, REPORT_BYTES, REQUEST, REQUEST_BYTES, SESSION
@@ -28,7 +28,8 @@ class Exposure:
     def __init__(self, risk: Risk) -> None:
         self.risk = risk
         self.watching = risk.limits != NO_LIMITS
-        self._open: set[int] = set()
+        self._open: dict[int, tuple[bytes, bytes]] = {}
+        """Order number → account, symbol; kept while `watching`."""
 
     @property
     def active(self) -> bool:
@@ -38,6 +39,13 @@ class Exposure:
     def set_kill(self, flags: Iterable[KillFlag]) -> None:
         """The kill switch as it stands now."""
         self.risk.set_kill(flags)
+
+    def reload(self, limits: RiskLimits) -> None:
+        """Other limits from now on. Where there were none, nothing has been counted: the owner folds anew instead."""
+        self.watching = limits != NO_LIMITS
+        if not self.watching:
+            self._open.clear()
+        self.risk.reload(limits, self._open.values())
 
     def fault(self, record: bytes, upstream: int, now_ns: int) -> Fault | None:
         """What risk says against a request."""
@@ -51,7 +59,7 @@ class Exposure:
             self.risk.on_request(upstream, now_ns)
         kind, side, quantity, price, stop_price, account, symbol = _content(record)
         if kind == NEW and not reason:
-            self._open.add(number)
+            self._open[number] = account, symbol
             self.risk.on_accepted(upstream, account, symbol, side, quantity, price, stop_price, now_ns)
 
     def replay(self, payload: bytes) -> None:
@@ -68,7 +76,7 @@ class Exposure:
             if kinds[0] in (NEW, MODIFY, CANCEL):
                 for at in range(0, len(data), REQUEST_BYTES):
                     fields = REQUEST.unpack_from(data, at)
-                    self._ended(fields[23], fields[19], fields[22])
+                    self._ended(fields[23])
 
     def heard(self, found: Iterable[Run], now_ns: int) -> list[int]:
         """A frame of the sender's journal: executions and ends. Returns upstreams stopped by the guard against
@@ -86,7 +94,7 @@ class Exposure:
                 if fields[3] == ExecType.TRADE:
                     self.risk.on_last_price(fields[25], fields[17])
                 if fields[4] in _ENDED:
-                    self._ended(fields[30], fields[22], fields[25])
+                    self._ended(fields[30])
         return stopped
 
     def _guard(self, record: bytes) -> list[int]:
@@ -99,10 +107,10 @@ class Exposure:
         self.risk.stop(fields[3])
         return [fields[3]]
 
-    def _ended(self, number: int, account: bytes, symbol: bytes) -> None:
-        if number in self._open:
-            self._open.remove(number)
-            self.risk.on_done(account, symbol)
+    def _ended(self, number: int) -> None:
+        name = self._open.pop(number, None)
+        if name is not None:
+            self.risk.on_done(*name)
 
 
 def _content(record: bytes) -> tuple[int, int, int, int, int, bytes, bytes]:

@@ -52,6 +52,9 @@ from oms_actors.record import (
 
 UPSTREAM = struct.Struct("<BBHIQQ64sQQ152x")
 """record.UPSTREAM with two more fields from its reserve: the ring's token and the place in it."""
+HERE, LEAVES, GONE = 0, 1, 2
+"""State of an UPSTREAM record. LEAVES is said once: its orders are to be canceled; from then on it is GONE until it
+is HERE again."""
 PLACE_BYTES = 16
 """Places in a ring are multiples of this, in bytes since the ring was made."""
 _PLACES = 1 << 32
@@ -98,6 +101,8 @@ class Upstream:
     """How far that ring has been taken in."""
     committed: tuple[int, int] = (0, 0)
     """It has taken all reports up to these sequences of intake's and of the sender's."""
+    state: int = HERE
+    """As in its record."""
 
 
 @dataclass(slots=True)
@@ -158,9 +163,10 @@ class Intake:
             upstream.place += (place - upstream.place // PLACE_BYTES) % _PLACES * PLACE_BYTES
 
     def _apply_upstream(self, record: bytes) -> None:
-        _, _, _, number, intakes, senders, name, token, place = UPSTREAM.unpack(record)
+        _, _, state, number, intakes, senders, name, token, place = UPSTREAM.unpack(record)
         upstream = self.upstreams.setdefault(number, Upstream(number, name.rstrip(b"\0")))
         upstream.token, upstream.place, upstream.committed = token, place, (intakes, senders)
+        upstream.state = GONE if state else HERE
 
     def named(self, name: bytes) -> Upstream | None:
         """The upstream of that name, if it was ever here."""
@@ -170,8 +176,9 @@ class Intake:
 def upstream_record(upstream: Upstream) -> bytes:
     """The UPSTREAM record that says all this."""
     return UPSTREAM.pack(
-        Kind.UPSTREAM, VERSION, 0, upstream.number, *upstream.committed, upstream.name, upstream.token, upstream.place
-    )
+        Kind.UPSTREAM, VERSION, upstream.state, upstream.number, *upstream.committed, upstream.name, upstream.token,
+        upstream.place,
+    )  # fmt: skip
 
 
 class Batch:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop
+from itertools import islice
+from typing import NamedTuple
 
 from oms_actors.core.interventions import Interventions
 from oms_actors.core.lane import Lane
@@ -34,6 +36,21 @@ from oms_actors.core.throttle import NEVER_NS
 from oms_actors.errors import Field, Reason
 from oms_actors.messages import ExecType, Flag, Kind, Outcome, TimeInForce
 from oms_actors.record import AT_FLAGS, AT_ORIG, AT_SEQUENCE, RESULT, VERSION
+
+LOOKS_FOR_PLACE = 20_000
+"""So far the line is looked through for an order's place: who asks must not stop those who send."""
+
+
+class Standing(NamedTuple):
+    """How an item stands. `reason`: why it is not with the exchange (`waits_for`); `waits`: still to be sent; `place`:
+    how many are before it, plus one (0: it stands aside, or far back); `free_in_ns`: until its throttle lets something
+    go (-1: that hangs on a call)."""
+
+    phase: int
+    waits: bool
+    reason: int
+    place: int
+    free_in_ns: int
 
 
 class Release(Interventions):
@@ -328,6 +345,28 @@ class Release(Interventions):
         if self._killed_field(item) is not None:
             return Reason.KILLED
         return _HELD_FOR.get(item.held, Reason.THROTTLED)
+
+
+    def standing(self, key: bytes) -> Standing | None:
+        """Of the request or order under a key (account | client order id)."""
+        order = self.ids.get(key)
+        item: Pending | None = self.changes.get(key) or order
+        if item is None:
+            return None
+        free_ns = self.throttle.next_free_ns(self.now, item.kind == CANCEL)
+        if item.held == SCOPED:
+            owner = item if isinstance(item, Order) else item.order
+            scopes = (self.scopes.next_free_ns(each, self.now, item.kind == CANCEL) for each in self.scopes.of(owner))
+            free_ns = max(free_ns, *scopes)
+        place = self._place(item) if item.waits() and not item.held else 0
+        left = free_ns - self.now if free_ns < NEVER_NS else -1
+        return Standing(item.phase, item.waits(), self.waits_for(item), place, left)
+
+    def _place(self, item: Pending) -> int:
+        for at, each in enumerate(islice(self._lane_of(item), LOOKS_FOR_PLACE), 1):
+            if each is item:
+                return at
+        return 0
 
 
 _HELD_FOR = {RETRY: Reason.NOT_SENT, BEHIND: Reason.ORDER_IN_DOUBT, KILLED: Reason.KILLED, SCOPED: Reason.THROTTLED}

@@ -47,7 +47,7 @@ from oms_actors.record import AT_FLAGS, KEY, MATCH, REQUEST_BYTES, SESSION, UPST
 
 CHANGE = struct.Struct("<2xB13x4s8xH18xqqq8x52s36s16s8x")
 """Of a request: side, upstream, reason, quantity, price, stop price, key, original id, symbol."""
-UPSTREAM_GONE = 1
+UPSTREAM_LEAVES = 1
 """State of an UPSTREAM record: it has been away too long, its orders are to be canceled."""
 _REQUESTS = frozenset((NEW, MODIFY, CANCEL))
 _MAY_HAVE_PRICE = frozenset((int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)))
@@ -118,7 +118,7 @@ class Sender(Release):
 
     def _take_upstream(self, record: bytes) -> None:
         _, _, state, number, *_ = UPSTREAM.unpack(record)
-        if state == UPSTREAM_GONE:
+        if state == UPSTREAM_LEAVES:
             self.wish(MassAction(Mass.CANCEL, Reason.UPSTREAM_GONE, number))
 
     def _decide_change(self, record: bytes) -> None:

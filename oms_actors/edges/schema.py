@@ -147,6 +147,10 @@ def _time(column: str) -> str:
     return f"{seconds} || printf('.%09d', {column} % 1000000000)"
 
 
+def _order_id(column: str) -> str:
+    return f"(SELECT order_id_prefix FROM desk) || printf('%012x', {column})"
+
+
 _DONE = ", ".join(
     str(int(s)) for s in (OrdStatus.FILLED, OrdStatus.CANCELED, OrdStatus.REJECTED, OrdStatus.EXPIRED,
                           OrdStatus.DONE_UNKNOWN)
@@ -179,7 +183,7 @@ VIEWS = {
         f"WHERE e.flags & {int(ReportFlag.FROM_VENUE)}"
     ),
     "v_orders": (
-        "SELECT o.order_number, (SELECT order_id_prefix FROM desk) || printf('%012x', o.order_number) AS order_id, "
+        f"SELECT o.order_number, {_order_id('o.order_number')} AS order_id, "
         "o.current_client_order_id AS client_order_id, o.account, u.name AS upstream, "
         f"o.symbol, {_names('o.side', Side)} AS side, {_names('o.order_type', OrderType)} AS order_type, "
         f"{_names('o.time_in_force', TimeInForce)} AS time_in_force, {_decimal('o.current_quantity')} AS quantity, "
@@ -198,6 +202,14 @@ VIEWS = {
     "v_responses": (
         f"SELECT sequence, order_number, client_order_id, {_names('response_type', ResponseType)} AS response_type, "
         f"latency_ns / 1000 AS latency_us, {_time('time_ns')} AS time, text FROM responses"
+    ),
+    "order_matching": (
+        f"SELECT m.sequence, {_order_id('m.buy_order_number')} AS buy_order_id, "
+        f"{_order_id('m.sell_order_number')} AS sell_order_id, b.client_order_id AS buy_client_order_id, "
+        f"s.client_order_id AS sell_client_order_id, m.symbol, {_decimal('m.quantity')} AS quantity, "
+        f"{_decimal('m.price')} AS price, {_time('m.time_ns')} AS time FROM matches m "
+        "LEFT JOIN new_orders b ON b.order_number = m.buy_order_number "
+        "LEFT JOIN new_orders s ON s.order_number = m.sell_order_number"
     ),
     "v_sessions": (
         f"SELECT sequence, {_names('event', SessionEvent)} AS event, trade_date, {_time('time_ns')} AS time, "

@@ -3,6 +3,10 @@
 An upstream's file appears in the folder complete. Before the first request is taken from a ring that the journal does
 not know, an UPSTREAM record says its number, name, ring and where it begins; only then the ring's token goes into the
 file. `notes` are the records to write, `noted` is called when they are durable.
+
+An upstream of `orphans` that no process holds for longer than the grace time leaves: its record says so, once, and the
+sender cancels its orders. It is told by the kernel's lock on the file, so a process that was killed counts like one
+that closed; one that is stopped does not.
 """
 
 from __future__ import annotations
@@ -11,14 +15,14 @@ import errno
 import logging
 import os
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic_ns
 
 from ipc.duplex import Duplex, Server
 from ipc.errors import FrameTooLarge, IpcError, NoDescriptors
-from oms_actors.core.intake import Intake, Piece, Upstream
+from oms_actors.core.intake import HERE, LEAVES, Intake, Piece, Upstream
 from oms_actors.edges.journal import JournalReader
 from oms_actors.edges.parked import Parked
 from oms_actors.edges.parked import write as write_parked
@@ -38,6 +42,7 @@ SUFFIX = ".up"
 SPARE_DESCRIPTORS = 16
 """So many stay free for the desk's own files: a journal's next segment, the readers for those who lag."""
 CHECK_NS = 1_000_000
+ALL = "*"
 READERS_MAX = SPARE_DESCRIPTORS // 2
 
 
@@ -46,7 +51,7 @@ class Upstreams:
 
     def __init__(
         self, folder: Path, core: Intake, limit: int, open_reader: Callable[[int, int], JournalReader],
-        log: logging.Logger,
+        log: logging.Logger, orphans: Collection[str] = (), grace_ns: int = 0,
     ) -> None:  # fmt: skip
         self._folder, self._core, self._limit, self._open_reader, self._log = folder, core, limit, open_reader, log
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -62,6 +67,9 @@ class Upstreams:
         """The inode of the file that is being touched; shared memory, so that the next intake knows."""
         self._kept_waiting: set[str] = set()  # for a descriptor
         self._folder_ns = self._checked_ns = 0
+        self._orphans, self._grace_ns = orphans, grace_ns
+        self._absent: dict[int, int] = {}  # number → since when (monotonic)
+        self._changed_state: dict[int, int] = {}  # to be noted: number → state
         self._turn = 0
         self._gone = 0  # reports said to those who are not there any more
 
@@ -169,6 +177,22 @@ class Upstreams:
         if server.reports.frame_bytes_max < REPORT_FRAME_BYTES_MIN:
             raise FrameTooLarge(server.reports.name, REPORT_FRAME_BYTES_MIN, server.reports.frame_bytes_max)
 
+    def watch(self, now: int) -> None:
+        """Who of those whose orders do not outlive them is gone, or back again?"""
+        if not self._orphans:
+            return
+        for upstream in self._core.upstreams.values():
+            if upstream.name.decode() not in self._orphans and ALL not in self._orphans:
+                continue
+            link = self.links.get(upstream.number)
+            if link is not None and link.server.client_alive():
+                self._absent.pop(upstream.number, None)
+                if upstream.state != HERE:
+                    self._changed_state[upstream.number] = HERE
+            elif upstream.state == HERE and now - self._absent.setdefault(upstream.number, now) >= self._grace_ns:
+                self._log.warning("upstream %s is gone: its orders are canceled", upstream.name.decode())
+                self._changed_state[upstream.number] = LEAVES
+
     # -- what the journal is to know ----------------------------------------------------------------------------------
 
     def look(self) -> None:
@@ -180,14 +204,21 @@ class Upstreams:
 
     def notes(self) -> list[Upstream]:
         """The UPSTREAM records to write, which come before any request in their frame."""
-        progress = [replace(link.upstream, committed=link.progress) for link in self._noting.values()]
-        return progress + [upstream for _, upstream, _ in self._joining.values()]
+        known, changed = self._core.upstreams, self._changed_state
+        progress = {number: link.progress for number, link in self._noting.items()}
+        told = [
+            replace(known[number], committed=progress.get(number, known[number].committed),
+                    state=changed.get(number, known[number].state))
+            for number in {**progress, **changed}
+        ]  # fmt: skip
+        return told + [upstream for _, upstream, _ in self._joining.values()]
 
     def noted(self, last: Said) -> None:
         """They are durable: new rings are served."""
         for link in self._noting.values():
             link.noted = link.spoken
         self._noting.clear()
+        self._changed_state.clear()
         for server, upstream, file in self._joining.values():
             known = self._core.upstreams[upstream.number]
             link = self.links[upstream.number] = Link(server, known, file, self.touched)
