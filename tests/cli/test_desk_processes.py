@@ -96,8 +96,11 @@ def test_a_desk_runs_is_looked_at_takes_a_file_and_stops(oms: Oms, place: Place)
     assert (found["submitted"], found["accepted"], found["rejected"]) == (51, 50, 1)
     assert found["rejects_by_reason"] == {"DUPLICATE_CLIENT_ORDER_ID": 1}
 
-    orders = oms("orders", "--symbol", "AAPL", "--limit", "100", "--json").document["orders"]
-    assert [order["status"] for order in orders] == ["REJECTED"] + ["FILLED"] * 50  # the newest first: the duplicate
+    def stored() -> list[str]:
+        orders = oms("orders", "--symbol", "AAPL", "--limit", "100", "--json").document["orders"]
+        return [order["status"] for order in orders]
+
+    wait_for(lambda: stored() == ["REJECTED"] + ["FILLED"] * 50)  # the newest first: the duplicate
     history = oms("order", "show", "N7", "--json").document
     assert [event["what"] for event in history["events"]] == ["NEW", "SENT", "NEW", "TRADE"]
     assert history["order"]["cum_quantity"] == "18"
