@@ -88,6 +88,7 @@ class IntakeRole:
         self._places = (Places(), Places())  # of intake's and of the sender's records
         self._bells: dict[str, Bell] = {}
         self._tick_ns = self._note_ns = self._full_until_ns = 0
+        self._date_behind = False
         self._came = False  # has an upstream come or gone?
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -211,12 +212,29 @@ class IntakeRole:
         heard = self._hear()
         if self.switch.changed():
             self._heed_switch()
-        self.view.read()
+        self._look_at_date(self.view.read().date)
         taken, pieces = self.upstreams.take(CYCLE_BYTES) if self.view.known else ([], [])
         decided = self._decide(taken, pieces, now)
         refilled = self.upstreams.refill(self._last())
         self.upstreams.let_go()
         return heard or decided or refilled
+
+    def _look_at_date(self, trade_date: int) -> None:
+        """Another trade date: a record of its own begins it, for intake and for the sender. A date that has been is
+        not begun again, whatever the clock says."""
+        core = self.core
+        if trade_date == core.trade_date or not trade_date:
+            return
+        if trade_date < core.trade_date:
+            if not self._date_behind:
+                self.log.warning("it is trade date %d already; the schedule says %d", core.trade_date, trade_date)
+            self._date_behind = True
+            return
+        self._date_behind = False
+        batch = core.batch(self.journal.sequence, monotonic_ns(), time.time_ns(), self.view.read())
+        batch.roll(trade_date)
+        if self._journal(batch):
+            self.log.info("trade date %d begins", trade_date)
 
     def _heed_switch(self) -> None:
         """The kill switch has been touched: what it names is refused from now on."""

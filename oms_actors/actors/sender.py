@@ -67,7 +67,7 @@ PAGE_COUNTERS = (
     "stopped_upstreams", "frames", "hints_dropped", "disk_full",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
-_RESULT = int(Kind.RESULT)
+_RESULT, _SESSION = int(Kind.RESULT), int(Kind.SESSION)
 _SILENT = frozenset((_RESULT, Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL))
 """Nobody is told anything by these: intake may take them in whenever it is awake, unless the queue is short of room."""
 
@@ -284,7 +284,8 @@ class SenderRole:
         if core.out and (busy or not self._results_may_wait(now)):
             self._flush()
         self.feed.commit()
-        self._more = released == RELEASE_MAX or unfinished or bool(self._frames)
+        waits = bool(self._frames) and not self._closes_first()
+        self._more = released == RELEASE_MAX or unfinished or waits
         if calls:
             self._call(calls)
         self._publish()
@@ -320,13 +321,21 @@ class SenderRole:
         if not frames:
             frames.extend(self.feed.take(TAKE_BYTES))
         taken = False
-        while frames and not core.rolling:
+        while frames and not core.rolling and not self._closes_first():
             frame = frames.popleft()
             core.take(frame.payload)
             self._consumed = frame.sequence + frame.records - 1
             self._relieve()
             taken = True
         return taken
+
+    def _closes_first(self) -> bool:
+        """Comes the next trade date, though its session is not over or the exchange has not let go of us yet? Orders of
+        the day end after its last report, as far as that can be had."""
+        if self._frames[0].payload[0] != _SESSION:
+            return False
+        closes = self.core.interval[1]
+        return self.core.wall >= closes if closes else self.session.machine.link is not Link.DOWN
 
     def _release(self, now: int, hours: Hours) -> int:
         """Lets out what the throttle and the adapter have room for; what is more waits in the queue."""

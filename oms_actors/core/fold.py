@@ -206,7 +206,7 @@ class Fold:
             elif kind == Kind.UPSTREAM:
                 for _, _, _, number, _, _, name in UPSTREAM.iter_unpack(part):
                     self._rows[UPSTREAMS] += (number, text(name))
-            else:
+            elif kind != Kind.SESSION:  # a roll: the sender's journal says what became of it
                 self.unknown += 1
 
     def _take_news(self) -> None:

@@ -26,6 +26,12 @@ class SessionState(NamedTuple):
     next_open_ns: int
     next_trade_date: int = 0
 
+    @property
+    def date(self) -> int:
+        """Of the session, while closed of the next one: so it changes when the last session of a date closes. 0 where
+        neither is known."""
+        return self.trade_date or self.next_trade_date
+
     def is_open_at(self, wall_ns: int) -> bool:
         """Inside the published interval: half open, so at `close_ns` it is closed."""
         return self.open_ns <= wall_ns < self.close_ns

@@ -11,9 +11,10 @@ A request is journalled as it came, with our stamps: `sequence` (its own), `upst
 in the upstream's ring, so that a restarted intake knows what it has had. A refused one is followed by a REPORT, its
 final answer. What does not decode is a RAW record with such a REPORT.
 
-Ids. A client order id is used up by an admitted request; a refused one may be tried again under the same id. A request
-marked possible resend whose id is known is answered with its acceptance as an ORDER_STATUS, changes nothing and goes
-nowhere: it is journalled as a duplicate.
+Ids. A client order id is used up by an admitted request until a ROLL record begins the next trade date (orders that are
+carried over keep theirs: `core.carried`); a refused one may be tried again under the same id. A request marked possible
+resend whose id is known is answered with its acceptance as an ORDER_STATUS, changes nothing and goes nowhere: it is
+journalled as a duplicate.
 
 Plain requests are decided by columns, all at once; where that cannot be, the halves are tried, and what remains goes
 one by one. Both ways decide the same.
@@ -27,13 +28,14 @@ from itertools import count
 from typing import NamedTuple
 
 from oms_actors.core.answers import Run, acceptances, departed, reasons, refusal_status, reports_of, runs
+from oms_actors.core.carried import Carried
 from oms_actors.core.exposure import Exposure
 from oms_actors.core.hours import SessionState
 from oms_actors.core.reports import report
 from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault, Plain, broken_rule, undecodable
 from oms_actors.core.risk import Risk
 from oms_actors.errors import Field, Reason
-from oms_actors.messages import ExecType, Flag, Kind, OrdStatus, ReportFlag, Side
+from oms_actors.messages import ExecType, Flag, Kind, OrdStatus, ReportFlag, SessionEvent, Side
 from oms_actors.record import (
     AT_FLAGS,
     AT_ORDER_NUMBER,
@@ -47,6 +49,7 @@ from oms_actors.record import (
     REPORT_BYTES,
     REQUEST_BYTES,
     REQUEST_FRAME_BYTES_MAX,
+    SESSION,
     VERSION,
 )
 
@@ -110,7 +113,11 @@ class Intake:
     """One state."""
 
     rules: IntakeRules = field(default_factory=IntakeRules)
+    trade_date: int = 0
+    """yyyymmdd; 0 until the first is known. Only a ROLL record changes it, and only to a later one."""
     ids: set[bytes] = field(default_factory=set)
+    """Used on this trade date."""
+    carried: Carried = field(default_factory=Carried)
     waiting: set[int] = field(default_factory=set)
     """Order numbers in the sender's queue, or on the way there."""
     upstreams: dict[int, Upstream] = field(default_factory=dict)
@@ -125,6 +132,7 @@ class Intake:
         upstreams that the guard against repeated executions stops with it; `now_ns` is the frame's (monotonic)."""
         if self.waiting:
             self.waiting -= departed(found)
+        self.carried.departed(found)
         return self.exposure.heard(found, now_ns) if self.exposure.watching else []
 
     def replay(self, payload: bytes, sequence: int) -> None:
@@ -144,6 +152,8 @@ class Intake:
                 self.upstreams[number].place = place
             elif kind == Kind.UPSTREAM:
                 self._apply_upstream(data)
+            elif kind == Kind.SESSION:
+                self._apply_roll(data)
             sequence += len(kinds)
 
     def _apply_requests(self, kinds: bytes, data: bytes, sequence: int) -> None:
@@ -167,6 +177,18 @@ class Intake:
         upstream = self.upstreams.setdefault(number, Upstream(number, name.rstrip(b"\0")))
         upstream.token, upstream.place, upstream.committed = token, place, (intakes, senders)
         upstream.state = GONE if state else HERE
+
+    def _apply_roll(self, record: bytes) -> None:
+        """A trade date begins. What came before the first one that is known counts as its own."""
+        _, _, _, _, _, _, _, _, date, _ = SESSION.unpack(record)
+        if self.trade_date:
+            self.carried.roll(date, self.ids)
+            self.ids = set()
+        self.trade_date = date
+
+    def knows(self, key: bytes) -> bool:
+        """Is this id in use?"""
+        return key in self.ids or self.carried.knows(key)
 
     def named(self, name: bytes) -> Upstream | None:
         """The upstream of that name, if it was ever here."""
@@ -208,6 +230,14 @@ class Batch:
     def upstream(self, upstream: Upstream) -> None:
         """Notes an upstream's name, ring or progress."""
         self._append(upstream_record(upstream), 1)
+
+    def roll(self, trade_date: int) -> None:
+        """Begins a trade date; the record has a frame of its own, so that all others are of one date."""
+        self._append(
+            SESSION.pack(
+                Kind.SESSION, VERSION, SessionEvent.ROLL, 0, self.wall_ns, self.now_ns, 0, 0, trade_date, b""
+            ), 1,
+        )  # fmt: skip
 
     def forget(self) -> None:
         """It could not be journalled: nothing has happened."""
@@ -267,7 +297,11 @@ class Batch:
 
     def _are_new(self, keys: list[bytes]) -> bool:
         found = set(keys)
-        return len(found) == len(keys) and found.isdisjoint(self.core.ids) and found.isdisjoint(self._ids)
+        core = self.core
+        return (
+            len(found) == len(keys) and found.isdisjoint(core.ids) and found.isdisjoint(self._ids)
+            and core.carried.disjoint(found)
+        )  # fmt: skip
 
     def _are_known(self, plain: Plain) -> bool:
         """Does every change name an id that was there before it?"""
@@ -275,8 +309,8 @@ class Batch:
         missing = [(i, key) for i, key in plain.origs() if key not in known and key not in here]
         if not missing:
             return True
-        first = dict(zip(plain.keys, count()))
-        return all(first.get(key, i) < i for i, key in missing)
+        first, carried = dict(zip(plain.keys, count())), self.core.carried
+        return all(first.get(key, i) < i or carried.knows(key) for i, key in missing)
 
     def _stamp(self, data: bytearray, kinds: bytes | bytearray, pieces: list[Piece]) -> None:
         total, sequence = len(kinds), self.sequence
@@ -345,11 +379,11 @@ class Batch:
         fault = broken_rule(record)
         if fault is not None:
             return fault
-        if key in core.ids or key in self._ids:
+        if core.knows(key) or key in self._ids:
             return Fault(Reason.DUPLICATE_CLIENT_ORDER_ID, Field.CLIENT_ORDER_ID)
         if kind != NEW:
             orig = record[80:96] + record[132:168]
-            if orig not in core.ids and orig not in self._ids:
+            if not core.knows(orig) and orig not in self._ids:
                 return Fault(Reason.UNKNOWN_ORDER, Field.ORIG_CLIENT_ORDER_ID)
         if kind in self._closed:
             return Fault(Reason.OUT_OF_HOURS, Field.SESSION, 0, self._next_open_ns)

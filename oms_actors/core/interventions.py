@@ -103,7 +103,8 @@ class Interventions(Recovery):
     def _carry_out(self, action: MassAction) -> Iterator[int]:
         """1 for every order that was dealt with, 0 for one that was only looked at."""
         deal = _DEALS[action.mass]
-        items: list[Order | Change] = [*self.ids.values(), *self.changes.values()]
+        orders = {order.number: order for order in self.ids.values()}  # an order may have several ids
+        items: list[Order | Change] = [*orders.values(), *self.changes.values()]
         for item in items:
             order = item if isinstance(item, Order) else item.order
             yield int(action.concerns(order) and deal(self, item, action.reason))
@@ -168,9 +169,14 @@ class Interventions(Recovery):
         return True
 
     def _roll(self, item: Order | Change, reason: int) -> bool:
-        """The end of a trade date: DAY orders expire, others are carried over."""
-        if isinstance(item, Change) or item.phase >= FIRST_DONE:
+        """The end of a trade date: DAY orders expire, others are carried over, with their changes without an answer."""
+        if item.phase >= FIRST_DONE:
             return False
+        if isinstance(item, Change):
+            if item.upstream:  # not our own
+                self._report(item.order, ExecType.RESTATED, 0, 0, item.key, item.order.key[16:],
+                             reason=Reason.CARRIED_OVER, upstream=item.upstream)
+            return bool(item.upstream)
         record = item.record
         expired = record[4] == TimeInForce.GTD and int.from_bytes(record[72:80], "little") <= self.wall
         if record[4] not in CARRIED or expired:

@@ -27,6 +27,17 @@ def test_the_classic_hours_of_india_in_utc() -> None:
     assert table.at(closes) == SessionState(0, 0, 0, 0, tomorrow, 20260707)
 
 
+def test_the_date_changes_when_its_last_session_closes() -> None:
+    table = Timetable(Schedule("UTC", (
+        SessionRule(WEEKDAYS, time(8), time(12)), SessionRule(WEEKDAYS, time(13), time(16)),
+    )))  # fmt: skip
+    dates = [(at, table.at(utc(at)).date) for at in (
+        "2026-07-10T11:59", "2026-07-10T12:00", "2026-07-10T13:00", "2026-07-10T15:59", "2026-07-10T16:00",
+        "2026-07-12T23:00", "2026-07-13T08:00",
+    )]  # fmt: skip
+    assert [date for _, date in dates] == [20260710] * 4 + [20260713] * 3, dates
+
+
 def test_the_clock_may_step_back() -> None:
     table = Timetable(INDIA)
     opens = utc("2026-07-06T04:30")
