@@ -105,7 +105,7 @@ def _show(found: dict[str, Any]) -> None:
     screen.print(f"[bold]Desk {found['instance']}[/bold] is {found['state']} (pid {pid}, up {up})")
     if "sender" in found["counters"]:  # an exchange alone has none of it
         change = f", until {session['next_change']}" if session["next_change"] else ""
-        date = f" for {session['trade_date']}" if session["state"] == "open" and session["trade_date"] else ""
+        date = f" for {session['trade_date']}" if session["trade_date"] else ""
         screen.print(f"Session {session['state']}{date}{change}; exchange connection {session['link']}")
         free = f", next token in {throttle['next_free_ms']:,.1f} ms" if throttle["next_free_ms"] else ""
         screen.print(f"Throttle {throttle['used']:,} of {throttle['rate']:,} used{free}")
