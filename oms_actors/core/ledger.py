@@ -386,7 +386,8 @@ class Ledger:
             self.risk.on_open(order.account, order.symbol)
 
     def forget_done(self) -> None:
-        """The ids of all finished orders are free again: their trade date is over."""
+        """The ids of all finished orders are free again: their trade date is over. What the roll itself ends comes
+        later: the exchange may not know that yet, so it is known until the next roll or until its id is used again."""
         while self._done:
             self._forget(self._done.popleft())
 
@@ -477,12 +478,13 @@ class Ledger:
             self.risk.re_enable(reason)
         elif event == SessionEvent.MASS_ACTION:
             action = self.mass_actions[sequence] = read_action(record[_SESSION_TAIL:], reason)
-            self.rolls_to = date if action.mass is Mass.ROLL else self.rolls_to
+            if action.mass is Mass.ROLL:
+                self.rolls_to = date
+                self.forget_done()
         elif event in (SessionEvent.MASS_ACTION_DONE, SessionEvent.ROLL):
             self.mass_actions.pop(wish_of(record[_SESSION_TAIL:]), None)
             if event == SessionEvent.ROLL:
                 self.trade_date = self.rolled = date
-                self.forget_done()
 
     @property
     def rolling(self) -> bool:

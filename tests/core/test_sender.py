@@ -373,10 +373,12 @@ def test_a_doubt_that_outlives_its_session_ends_as_unknown() -> None:
 def test_the_roll_expires_day_orders_carries_the_others_and_frees_the_ids_of_what_is_done() -> None:
     bench = Bench()
     bench.cycle(rolled_to(20260105))
+    bench.cycle(new("D"), release=0)
+    bench.cycle(cancel("C", "D"), release=0)
     bench.cycle(new("A"), new("G", time_in_force="GTC"))
     told = bench.cycle(rolled_to(20260106))
     assert [(r.client_order_id, r.exec_type) for r in told] == [("A", ExecType.EXPIRED), ("G", ExecType.RESTATED)]
-    assert key_of("", "A") not in bench.core.ids
+    assert key_of("", "D") not in bench.core.ids
     assert key_of("", "G") in bench.core.ids
     assert bench.cycle(rolled_to(20260106)) == []
 
@@ -396,3 +398,25 @@ def test_a_cancel_of_our_own_does_not_wait_behind_one_that_waits_in_line() -> No
     assert [(r.client_order_id, r.exec_type.name, r.final) for r in told if r.client_order_id == "C"] == [
         ("C", "CANCEL_REJECT", True)
     ]
+
+
+def test_a_fill_of_an_order_that_the_roll_has_ended_counts() -> None:
+    bench = Bench()
+    bench.cycle(rolled_to(20260105))
+    bench.cycle(new("A"))
+    bench.cycle(rolled_to(20260106))
+    (late,) = bench.cycle(heard=[said(ResponseType.FILL, "A", quantity=1, price=1, exec_id="x")])
+    assert late.flags & ReportFlag.LATE
+    assert late.cum_quantity == 1
+
+
+def test_a_carried_change_without_an_answer_is_restated_under_its_own_id() -> None:
+    bench = Bench()
+    bench.cycle(rolled_to(20260105))
+    bench.cycle(new("G", time_in_force="GTC"))
+    bench.cycle(heard=[said(ResponseType.ACK, "G")])
+    bench.cycle(modify("M", "G", price=3))
+    told = bench.cycle(rolled_to(20260106))
+    assert [(r.client_order_id, r.exec_type) for r in told] == [("G", ExecType.RESTATED), ("M", ExecType.RESTATED)]
+    bench.cycle(heard=[said(ResponseType.REPLACED, "M", price=3)])
+    assert [r.client_order_id for r in bench.cycle(rolled_to(20260107))] == ["M"]

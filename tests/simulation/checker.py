@@ -94,6 +94,8 @@ class _Admitted:
     request: Request
     finals: int = 0
     number: int = 0
+    date: int = 0
+    """The how-manieth trade date that was: an id may be used again on the next one."""
 
 
 class Facts:
@@ -105,6 +107,7 @@ class Facts:
         self.requests: list[Request] = []
         self.said: dict[int, dict[tuple[str, int], bytes]] = defaultdict(dict)
         """By upstream: what it must have been told, by origin and sequence; b"" = an acceptance."""
+        self.date = 0
         self.numbers: dict[str, int] = {}
         self.intake_reports: list[Report] = []
         self.reports: list[Report] = []
@@ -131,7 +134,7 @@ class Facts:
             request = decode.request(data)
             self.requests.append(request)
             if request.reason == 0:
-                self.admitted[request.key].append(_Admitted(request, number=request.order_number))
+                self.admitted[request.key].append(_Admitted(request, number=request.order_number, date=self.date))
                 self.said[request.upstream]["intake", at] = b""
                 if request.kind == decode.NEW:
                     self.order_of[request.key] = request.order_number
@@ -139,6 +142,8 @@ class Facts:
             report = decode.report(data)
             self.intake_reports.append(report)
             self.said[report.upstream]["intake", at] = data
+        elif data[0] == decode.SESSION:
+            self.date += 1
         elif data[0] == decode.UPSTREAM:
             number = int.from_bytes(data[4:8], "little")
             self.numbers[data[24:88].rstrip(b"\0").decode()] = number
@@ -170,11 +175,16 @@ class Facts:
         elif data[0] == decode.CANCEL:
             self.own.add(data[80:132])
 
+    def is_ambiguous(self, key: bytes) -> bool:
+        """Does the id name several things, of several trade dates? The venue knows no dates."""
+        return len(self.admitted.get(key, ())) > 1
+
     def _final(self, report: Report) -> None:
-        for admitted in self.admitted.get(report.key, ()):
-            if admitted.request.kind == report.request_kind:
-                admitted.finals += 1
-                return
+        found = [a for a in self.admitted.get(report.key, ()) if a.request.kind == report.request_kind]
+        found = [a for a in found if a.number in (0, report.order_number)] or found
+        if found:
+            min(found, key=lambda a: a.finals).finals += 1
+            return
         if report.key not in self.own:
             self.problems.append(f"a final answer to {decode.name(report.key)}, which was not admitted")
 
@@ -241,7 +251,7 @@ def one_final_answer(facts: Facts) -> Iterator[str]:
     """Each request gets one; an operator has seen to those whose outcome nobody else could find out."""
     evidence = facts.evidence
     for key, several in facts.admitted.items():
-        if len(several) > 1 and not evidence.truncated:
+        if len({a.date for a in several}) < len(several) and not evidence.truncated:
             yield f"{decode.name(key)} was admitted {len(several)} times"
         for admitted in several:
             if admitted.finals > 1:
@@ -348,7 +358,7 @@ def in_causal_order(facts: Facts) -> Iterator[str]:
         if number not in there and not _may_be_lost(facts, number):
             yield f"{name}, a change of order {number}, was sent before its NEW"
         admitted = facts.admitted.get(request.key)
-        if request.kind == decode.INTENT_MODIFY and admitted:
+        if request.kind == decode.INTENT_MODIFY and admitted and not facts.is_ambiguous(request.key):
             sequence = admitted[0].request.sequence
             if sequence < modified.get(number, 0):
                 yield f"{name} was sent after a later modify of order {number}"
@@ -367,11 +377,12 @@ def quantities_agree(facts: Facts) -> Iterator[str]:
         facts.order_of[key]: {fill[0]: fill[1:] for fill in fills}
         for key, fills in evidence.fills.items() if key in facts.order_of
     }  # fmt: skip
+    unclear = {a.number for key, several in facts.admitted.items() if facts.is_ambiguous(key) for a in several}
     traded: dict[int, dict[bytes, tuple[int, int]]] = defaultdict(dict)
     last: dict[int, Report] = {}
     for report in facts.reports:
         number = report.order_number
-        if not number or foreign(report):
+        if not number or foreign(report) or number in unclear:
             continue
         last[number] = report
         if report.ord_status in LIVE and report.cum + report.leaves != max(report.quantity, report.cum):
@@ -389,7 +400,7 @@ def quantities_agree(facts: Facts) -> Iterator[str]:
             yield f"order {number} has {report.cum} filled, the venue {filled}"
     if evidence.lossless:
         for number, fills in at_venue.items():
-            if fills.keys() != traded[number].keys():
+            if fills.keys() != traded[number].keys() and number not in unclear:
                 yield f"order {number} has {len(traded[number])} executions, the venue {len(fills)}"
 
 

@@ -192,6 +192,7 @@ class Memory:
             client_order_id=own, symbol=dice.choice(("AAA", "BBB")), side=dice.choice(("BUY", "SELL")),
             quantity=dice.randrange(1, 200), price=f"{dice.randrange(90, 110)}",
             account=dice.choice(("", "ACC1", "ACC2")),
+            time_in_force="GTC" if scenario.rolls and self._count % 3 else "DAY",
         ))  # fmt: skip
 
     # -- reports ----------------------------------------------------------------------------------------------------

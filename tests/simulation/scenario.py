@@ -13,6 +13,7 @@ from oms_actors.config import (
     Config,
     DeskConfig,
     ExchangeConfig,
+    HoursConfig,
     OverrideConfig,
     PersistenceConfig,
     QueueConfig,
@@ -22,6 +23,7 @@ from oms_actors.config import (
 )
 
 DATE = "2026-03-02"
+ROLLS = HoursConfig(days=("mon", "tue", "sun"), open="09:59:53", close="09:59:53")
 START_NS = 1_772_445_590 * S
 """2026-03-02 09:59:50 UTC, a Monday."""
 ADAPTER, RAW_ADAPTER = "simulation.exchange:HostileAdapter", "simulation.exchange:RawHostileAdapter"
@@ -110,6 +112,8 @@ class Scenario:
     """So few records are not worth doing by columns."""
     power: bool
     """Does `durability` promise to survive a power cut?"""
+    rolls: bool
+    """Does a trade date end while orders flow? (The sessions follow each other without a gap.)"""
 
     def sessions(self) -> list[tuple[int, int]]:
         """Trading hours as UTC ns; none = always open."""
@@ -127,6 +131,9 @@ def scenario(seed: int) -> Scenario:
     """Everything follows from the seed."""
     dice = Random(f"scenario {seed}")
     config = _config(dice)
+    rolls = not config.session.overrides and Random(f"roll {seed}").random() < 0.3
+    if rolls:
+        config = msgspec.structs.replace(config, session=msgspec.structs.replace(config.session, hours=(ROLLS,)))
     habits = _habits(dice)
     if habits.raw:
         exchange = msgspec.structs.replace(config.exchange, adapter=RAW_ADAPTER)
@@ -134,9 +141,9 @@ def scenario(seed: int) -> Scenario:
     return Scenario(
         seed=seed, config=config, habits=habits, troubles=_troubles(dice, config.desk.durability == "power"),
         length_ns=dice.choice((3, 5, 8, 12, 30)) * S, clients=dice.randrange(1, 4), waves=dice.randrange(2, 10),
-        wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)), modifies=0.15, cancels=0.15,
+        wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)) * (not rolls), modifies=0.15, cancels=0.15,
         frame_records=dice.choice((8, 64, 200)), few=dice.choice((2, 8)),
-        power=config.desk.durability == "power",
+        power=config.desk.durability == "power", rolls=rolls,
     )  # fmt: skip
 
 
