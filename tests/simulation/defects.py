@@ -85,13 +85,13 @@ def _busy(found: Scenario) -> Scenario:
         fail_after=0.0, reject=0.0, refuse_connect=0.0, ignore_logon=0.0, reject_logon=0.0, reorder=0.0,
         lose_in_flight=0.0,
     )  # fmt: skip
-    session = msgspec.structs.replace(found.config.session, overrides=())
+    session = msgspec.structs.replace(found.config.session, overrides=(), hours=())
     exchange = msgspec.structs.replace(found.config.exchange, adapter=ADAPTER)
     desk = msgspec.structs.replace(found.config.desk, durability="power")
     config = msgspec.structs.replace(found.config, session=session, desk=desk, exchange=exchange)
     return replace(
         found, config=config, habits=kind, troubles=quiet, length_ns=4_000 * MS, clients=2, waves=8, wave_max=20,
-        repeats=0.2, power=True,
+        repeats=0.2, power=True, rolls=False,
     )  # fmt: skip
 
 
@@ -337,7 +337,7 @@ DEFECTS = (
     Defect("intake answers before it has synced", IntakeRole, "_journal", _answers_first, _LOST, _power_cuts),
     Defect("a failed sync is tried again", JournalWriter, "sync", _sync_tried_again, _LOST, _failing_disk),
     Defect("a duplicate id is let in", Batch, "_are_new", _no_duplicate_check, ("one_final_answer",), _busy),
-    Defect("ids are forgotten", Intake, "apply", _forgets_ids, ("one_final_answer",), _kills),
+    Defect("ids are forgotten", Intake, "apply", _forgets_ids, ("one_final_answer", "sender crashed"), _kills),
     Defect("an answer is final more than once", Responder, "_answer", _always_final, ("one_final_answer",), _busy),
     Defect("a resend is not marked", Sender, "_intent", _unmarked, ("one_effect",), _losses),
     Defect("a doubt is resolved by sending again", Sender, "queries", _resends_anywhere, ("one_effect",),

@@ -141,8 +141,8 @@ def scenario(seed: int) -> Scenario:
     return Scenario(
         seed=seed, config=config, habits=habits, troubles=_troubles(dice, config.desk.durability == "power"),
         length_ns=dice.choice((3, 5, 8, 12, 30)) * S, clients=dice.randrange(1, 4), waves=dice.randrange(2, 10),
-        wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)) * (not rolls), modifies=0.15, cancels=0.15,
-        frame_records=dice.choice((8, 64, 200)), few=dice.choice((2, 8)),
+        wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)) * (not rolls),
+        modifies=0.15, cancels=0.15, frame_records=dice.choice((8, 64, 200)), few=dice.choice((2, 8)),
         power=config.desk.durability == "power", rolls=rolls,
     )  # fmt: skip
 
