@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import allocate_lock
 
 from ipc import lock, segment
 from ipc.errors import AlreadyLocked, FrameTooLarge, RingCorrupt, RingFull, VersionMismatch
@@ -112,7 +113,7 @@ class _End:
 class RingWriter(_End):
     """The producer's end. A restarted producer goes on where the tail is."""
 
-    __slots__ = ("_bell", "_flag", "_frames", "_limit", "_tail")
+    __slots__ = ("_bell", "_fence", "_flag", "_frames", "_limit", "_tail", "_unfence")
 
     def __init__(self, view: memoryview, bell: Bell | None = None, name: str = "ring") -> None:
         super().__init__(view, name)
@@ -122,6 +123,8 @@ class RingWriter(_End):
         self._frames = self._words[_FRAMES] % POSITION_MAX
         self._bell = bell
         self._flag = bell.flag if bell else _NEVER_WAITING
+        lock = allocate_lock()
+        self._fence, self._unfence = lock.acquire, lock.release
 
     def try_put(self, payload: bytes | bytearray | memoryview) -> bool:
         """Publish one frame (bytes, or a view of bytes); False when the ring is full, and nothing has changed.
@@ -154,6 +157,8 @@ class RingWriter(_End):
         words[_TAIL] = tail
         self._frames = frames = self._frames + 1
         words[_FRAMES] = frames
+        self._fence(False)  # a full fence between publishing and the look at the flag, so that no wake-up is lost (ipc.wait)
+        self._unfence()
         if self._flag[0]:
             self._bell.wake()  # type: ignore[union-attr]  # without a bell the flag is for ever 0
         return True

@@ -144,7 +144,7 @@ class VenueAdapter:
         except FrameTooLarge as error:
             raise NotSent(str(error)) from None
         finally:
-            self._inside.release()
+            self._inside.release()  # and the fence that a look at the venue's flag needs before it (ipc.wait)
         if self._venue_flag[0] and self._venue_bell:
             self._venue_bell.wake()
 
