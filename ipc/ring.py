@@ -157,7 +157,7 @@ class RingWriter(_End):
         words[_TAIL] = tail
         self._frames = frames = self._frames + 1
         words[_FRAMES] = frames
-        self._fence(False)  # a full fence between publishing and the look at the flag, so that no wake-up is lost (ipc.wait)
+        self._fence(False)  # a full fence before the look at the flag, so that no wake-up is lost (ipc.wait)
         self._unfence()
         if self._flag[0]:
             self._bell.wake()  # type: ignore[union-attr]  # without a bell the flag is for ever 0

@@ -169,9 +169,12 @@ class IntakeRole:
 
     def ready(self) -> bool:
         """Is there input?"""
-        self._came = self.upstreams.changed()
-        ready = self._came or self.feed.ready() or (self.view.known and self.upstreams.ready())
-        self.upstreams.let_go()
+        upstreams = self.upstreams
+        upstreams.check()
+        ready = self._came or self.feed.ready() or (self.view.known and upstreams.ready())
+        upstreams.let_go()
+        if not ready:
+            ready = self._came = upstreams.changed()
         return ready
 
     def next_due_ns(self) -> int:
@@ -217,6 +220,7 @@ class IntakeRole:
         decided = self._decide(taken, pieces, now)
         refilled = self.upstreams.refill(self._last())
         self.upstreams.let_go()
+        self._came = self._came or self.upstreams.changed()
         return heard or decided or refilled
 
     def _look_at_date(self, trade_date: int) -> None:
@@ -280,7 +284,7 @@ class IntakeRole:
             self._refuse(taken, pieces)
             return bool(taken)
         self.upstreams.noted(self._last())
-        for number, sequence, reports in batch.answers:
+        for number, sequence, reports in batch.answers():
             self.upstreams.say(INTAKE, sequence, {number: reports})
         inject.point("intake.answered")
         for link in taken:

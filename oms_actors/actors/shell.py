@@ -121,6 +121,7 @@ class _Inbox:
         self._local: collections.deque[Envelope[Any]] = collections.deque()
         self._mail: collections.deque[bytes] = collections.deque()
         self._mail_had_its_turn = False
+        self._has_work = False  # as the role said when it was asked last
         self._guarded = context.crash.guard(ExitCode.INBOX, "waiting for input")
 
     def put(self, envelope: Envelope[Any]) -> None:
@@ -158,11 +159,14 @@ class _Inbox:
         if (due_ns and left_ns <= 0) or role.ready():
             return _WORK
         timeout_s = min(IDLE_S, left_ns / 1e9) if due_ns else IDLE_S
-        self._bell.wait(self._ready, timeout_s)
+        if self._bell.wait(self._ready, timeout_s) and self._has_work:
+            self._context.vitals.beat(monotonic_ns())
+            return _WORK  # at once: who was waked for something is late already
         return None
 
     def _ready(self) -> bool:
-        return self.role.ready() or self.has_mail()  # type: ignore[union-attr]
+        self._has_work = has_work = self.role.ready()  # type: ignore[union-attr]
+        return has_work or self.has_mail()
 
     def _next_mail(self) -> Envelope[Any] | None:
         if not self._mail:

@@ -23,6 +23,7 @@ one by one. Both ways decide the same.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -211,7 +212,7 @@ class Batch:
         self.sequence = self.first = sequence
         """Of the next record, of the first."""
         self.accepted = self.rejected = self.malformed = 0
-        self.answers: list[Answer] = []
+        self._told: list[Callable[[], Iterable[Answer]]] = []  # makes the answers, once there is time for them
         self._parts: list[bytes | bytearray] = []
         self._ids: set[bytes] = set()
         self._waiting = 0
@@ -226,6 +227,11 @@ class Batch:
     def payload(self) -> bytes:
         """All of it, in order."""
         return b"".join(self._parts)
+
+    def answers(self) -> Iterator[Answer]:
+        """What it says to each upstream, once the payload is durable: made only now, for the sender need not wait."""
+        for made in self._told:
+            yield from made()
 
     def upstream(self, upstream: Upstream) -> None:
         """Notes an upstream's name, ring or progress."""
@@ -287,12 +293,12 @@ class Batch:
         ):
             return False
         self._stamp(data, kinds, pieces)
-        reports = acceptances(kinds, data, self.wall_ns)
         self._ids.update(plain.keys)
         self._waiting += news
         self.accepted += len(kinds)
+        first = self.sequence
         self._append(data, len(kinds))
-        self._split(pieces, reports)
+        self._told.append(lambda: self._split(pieces, acceptances(kinds, data, self.wall_ns), first - 1))
         return True
 
     def _are_new(self, keys: list[bytes]) -> bool:
@@ -331,15 +337,15 @@ class Batch:
                 sequences = struct.pack(f"<{total}Q", *order_numbers)
             words[_WORDS - 1 :: _WORDS] = memoryview(sequences).cast("Q")
 
-    def _split(self, pieces: list[Piece], reports: bytearray) -> None:
-        """To each upstream its own reports; the records of `pieces` are the last that were appended."""
-        sequence = self.sequence - len(reports) // REPORT_BYTES - 1
+    @staticmethod
+    def _split(pieces: list[Piece], reports: bytearray, sequence: int) -> Iterator[Answer]:
+        """To each upstream its own reports; `sequence` is the one before their first."""
         begin = 0
         for number, _, part in pieces:
             requests = len(part) // REQUEST_BYTES
             end = begin + requests * REPORT_BYTES
             sequence += requests
-            self.answers.append(Answer(number, sequence, reports if len(pieces) == 1 else reports[begin:end]))
+            yield Answer(number, sequence, reports if len(pieces) == 1 else reports[begin:end])
             begin = end
 
     # -- one by one ---------------------------------------------------------------------------------------------------
@@ -370,8 +376,11 @@ class Batch:
 
     def _answer(self, piece: Piece, mark: int) -> None:
         """What the records since `mark` say to their upstream."""
-        part = b"".join(self._parts[mark:])
-        self.answers.append(Answer(piece.upstream, self.sequence - 1, b"".join(reports_of(runs(part), self.wall_ns))))
+        end, last = len(self._parts), self.sequence - 1
+        self._told.append(lambda: (self._answer_of(piece, b"".join(self._parts[mark:end]), last),))
+
+    def _answer_of(self, piece: Piece, part: bytes, last: int) -> Answer:
+        return Answer(piece.upstream, last, b"".join(reports_of(runs(part), self.wall_ns)))
 
     def _fault_of(self, record: bytes, upstream: int) -> Fault | None:
         """What is to be said against a request that decodes."""

@@ -66,7 +66,7 @@ class Upstreams:
         self.touched = memoryview(bytearray(8)).cast("Q")
         """The inode of the file that is being touched; shared memory, so that the next intake knows."""
         self._kept_waiting: set[str] = set()  # for a descriptor
-        self._folder_ns = self._checked_ns = 0
+        self._folder_ns = self._checked_ns = self._looked_ns = 0
         self._orphans, self._grace_ns = orphans, grace_ns
         self._absent: dict[int, int] = {}  # number → since when (monotonic)
         self._changed_state: dict[int, int] = {}  # to be noted: number → state
@@ -85,13 +85,20 @@ class Upstreams:
         """No file is being touched."""
         self.touched[0] = 0
 
-    def changed(self) -> bool:
-        """Has anybody come or gone? Also sees to it that no file is touched that was cut."""
+    def check(self) -> None:
+        """Sees to it, once a millisecond, that no file is touched that was cut."""
         now = monotonic_ns()
         if now - self._checked_ns > CHECK_NS:
             self._checked_ns = now
             for link in self.links.values():
                 link.is_whole()
+
+    def changed(self) -> bool:
+        """Has anybody come or gone? Looks once a millisecond at most."""
+        now = monotonic_ns()
+        if now - self._looked_ns <= CHECK_NS:
+            return False
+        self._looked_ns = now
         return os.stat(self._folder).st_mtime_ns != self._folder_ns
 
     def scan(self, last: Said) -> None:

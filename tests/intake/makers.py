@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypothesis import strategies as st
 
 from oms_actors.core.hours import ALWAYS, SessionState
@@ -47,7 +49,7 @@ def decide(
     return batch
 
 
-def said(answers: list[Answer]) -> dict[int, bytes]:
+def said(answers: Iterable[Answer]) -> dict[int, bytes]:
     """All reports to each upstream."""
     found: dict[int, bytes] = {}
     for upstream, _, reports in answers:

@@ -59,7 +59,7 @@ def test_both_ways_decide_the_same_and_the_journal_says_all_of_it(
         other = decide(core, sequence, pieces, session, OneByOne)  # type: ignore[arg-type]
         payload = batch.payload()
         assert payload == other.payload()
-        assert said(batch.answers) == said(other.answers)
+        assert said(batch.answers()) == said(other.answers())
         assert (batch.records, batch.accepted, batch.rejected, batch.malformed) == (
             other.records, other.accepted, other.rejected, other.malformed,
         )  # fmt: skip
@@ -68,7 +68,7 @@ def test_both_ways_decide_the_same_and_the_journal_says_all_of_it(
         for piece in reports_of(runs(payload), 22):
             for number, reports in by_upstream(piece).items():
                 made_again[number] = made_again.get(number, b"") + reports
-        assert made_again == {n: r for n, r in said(batch.answers).items() if r}
+        assert made_again == {n: r for n, r in said(batch.answers()).items() if r}
         for number in (1, 2):
             assert for_upstream(payload, 22, number, 0) == made_again.get(number, b"")
         twin = replace(core, ids=set(core.ids), waiting=set(core.waiting), upstreams=copy.deepcopy(core.upstreams))
@@ -112,5 +112,5 @@ def test_garbage_is_kept_and_answered_and_raises_nothing(data: bytes) -> None:
         if record[0] == Kind.RAW:
             assert record[32:224].startswith(piece)
             assert int.from_bytes(record[2:4], "little") == len(piece)
-    for answer in report_records(b"".join(said(batch.answers).values())):
+    for answer in report_records(b"".join(said(batch.answers()).values())):
         assert decode_report(answer).client_order_id is not None

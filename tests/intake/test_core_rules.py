@@ -28,7 +28,7 @@ def answers(core: Intake, data: bytes, session: SessionState = ALWAYS, sequence:
     """Decides, applies, and returns what upstream 1 hears."""
     batch = decide(core, sequence, [Piece(1, 16 * sequence, data)], session)
     core.apply(batch.payload(), sequence)
-    return [decode_report(record) for record in report_records(said(batch.answers).get(1, b""))]
+    return [decode_report(record) for record in report_records(said(batch.answers()).get(1, b""))]
 
 
 def only(core: Intake, *requests: Request, session: SessionState = ALWAYS) -> list[tuple[str, Reason, Field]]:
@@ -279,7 +279,7 @@ def test_the_requests_of_many_upstreams_keep_their_order_and_their_senders() -> 
     core.apply(batch.payload(), 1)
     heard = {
         number: [(report.client_order_id, Reason(report.reason)) for report in map(decode_report, report_records(data))]
-        for number, data in said(batch.answers).items()
+        for number, data in said(batch.answers()).items()
     }
     ok = Reason.NONE
     assert heard == {3: [("A-1", ok), ("A-2", ok)], 1: [("A-3", ok)], 2: [("", Reason.MALFORMED)]}

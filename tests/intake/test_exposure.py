@@ -34,7 +34,7 @@ def core(limits: RiskLimits) -> Intake:
 def reasons(core: Intake, frame: bytes, sequence: int = 1) -> list[Reason]:
     batch = decide(core, sequence, [Piece(1, 16 * sequence, frame)])
     core.apply(batch.payload(), sequence)
-    return [Reason(decode_report(r).reason) for r in report_records(said(batch.answers)[1])]
+    return [Reason(decode_report(r).reason) for r in report_records(said(batch.answers())[1])]
 
 
 def ended(number: int, status: OrdStatus = OrdStatus.CANCELED, exec_type: ExecType = ExecType.CANCELED) -> bytes:
