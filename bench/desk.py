@@ -5,6 +5,7 @@ Pages and /proc are read, nobody is asked, so watching costs the desk nothing.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from supervisor import published
 
 OPEN = ThrottleConfig(rate=MAX_RATE, per_ms=1)
 """An open throttle: a billion a second."""
-PATIENCE_S = 120.0
+PATIENCE_S = 30.0
+"""So long without anything moving, and a bench gives up."""
 LOOK_S = 0.02
 
 
@@ -52,16 +54,20 @@ class Desk:
     def __init__(self, desk: TemporaryDesk) -> None:
         self._desk = desk
         self.instance, self.runtime, self.data_dir = desk.instance, desk.runtime, desk.data_dir
-        self._pages: dict[str, Page] = {}
+        self._pages: dict[str, tuple[Page, int]] = {}
 
     @property
     def database(self) -> Path:
         return self.data_dir / "oms.sqlite"
 
     def page(self, role: str) -> Page:
-        page = self._pages.get(role)
-        if page is None:
-            page = self._pages[role] = Page.attach(str(self.runtime / f"{role}.page"))
+        """As its process wrote it last: one that was started again has made another."""
+        path = str(self.runtime / f"{role}.page")
+        page, file = self._pages.get(role, (None, 0))
+        if page is None or os.stat(path).st_ino != file:
+            file = os.stat(path).st_ino
+            page = Page.attach(path)
+            self._pages[role] = page, file
         return page
 
     def counter(self, role: str, name: str) -> int:
@@ -75,7 +81,7 @@ class Desk:
             if progress and (now := progress()) != seen:
                 seen, until = now, time.monotonic() + patience_s
             if time.monotonic() > until:
-                raise WrongAnswer(f"{what}: nothing moves any more at {seen}")
+                raise WrongAnswer(f"{what}: nothing has moved for {patience_s:g} s, at {seen}; {self.health()}")
             self._desk.require_alive()
             time.sleep(LOOK_S)
 
@@ -86,8 +92,16 @@ class Desk:
         return {child["name"]: child["pid"] for child in found.document["children"]}
 
     def restarts(self) -> int:
+        """Of all children together."""
         found = published.read(self.runtime)
         return sum(child["restarts"] for child in found.document["children"]) if found else 0
+
+    def health(self) -> str:
+        """In words: who was started again, and what the supervisor said last."""
+        found = published.read(self.runtime)
+        again = [f"{child['name']} {child['restarts']} ×" for child in found.document["children"] if child["restarts"]
+                 ] if found else []  # fmt: skip
+        return f"started again: {', '.join(again) or 'nobody'}; the desk's last words: {self._desk.last_words()}"
 
     def supervisor_pid(self) -> int:
         found = published.read(self.runtime)

@@ -22,7 +22,7 @@ from oms_actors.upstream import RingFull, Upstream
 
 ID_DIGITS = 8
 SPIN_NS = 100_000
-QUIET_S = 60.0
+QUIET_S = 30.0
 """So long without any report, and it is given up."""
 _KIND_AT, _EXEC_TYPE_AT = 0, 3
 

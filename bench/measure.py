@@ -81,6 +81,8 @@ class Finding:
     checked: list[str] = field(default_factory=list)
     """What was found to be right, in words."""
     notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    """How long it took, all runs together."""
 
     def add(self, name: str, unit: str, value: float, better: Better = "higher") -> None:
         """One run's value of a figure."""
@@ -98,7 +100,8 @@ class Finding:
         """As JSON knows it."""
         return {
             "bench": self.bench, "title": self.title, "config": self.config, "checked": self.checked,
-            "notes": self.notes, "metrics": [metric.document() for metric in self.metrics.values()],
+            "notes": self.notes, "seconds": round(self.seconds, 1),
+            "metrics": [metric.document() for metric in self.metrics.values()],
             "latencies": {name: found.document() for name, found in self.latencies.items()},
         }  # fmt: skip
 

@@ -102,7 +102,7 @@ def check(desk: Desk, found: list[dict[str, Any]]) -> None:
         raise WrongAnswer(f"the venue saw {venue} of {total} orders")
     check_rows(desk, total)
     if desk.restarts():
-        raise WrongAnswer("a process died")
+        raise WrongAnswer(f"a process died: {desk.health()}")
 
 
 def check_rows(desk: Desk, total: int) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json as jsons
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,11 +17,13 @@ import typer
 
 from oms_actors.cli import options
 from oms_actors.cli.output import Failed, emit, note, table, usage
+from oms_actors.errors import OmsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bench.measure import Finding, Options
+    from bench.suite import Bench
 
 STRESS = "stress"
 _GOAL_COLORS = {"aim": "bold green", "floor": "yellow", "below": "bold red", "not measured": "dim"}
@@ -59,7 +62,7 @@ def bench(
         _list(json)
         return
     findings, extra = _run(names or [], wanted, upstreams, durability)
-    busy = extra.pop("busy_elsewhere")
+    busy, failed = extra.pop("busy_elsewhere"), extra["failed"]
     found = report.document(findings, _host(folder) | {"busy_elsewhere": busy}) | extra
     if compare is not None:
         found["compared"] = _compared(compare, found)
@@ -74,6 +77,8 @@ def bench(
         emit(found)
     else:
         _show(found)
+    if failed:
+        raise Failed("; ".join(f"{name}: {why}" for name, why in failed.items()))
 
 
 def _benches() -> tuple[Any, Any]:
@@ -112,17 +117,25 @@ def _run(
     except KeyError as error:
         usage(f"no bench is called {error}: `oms bench list` names them")
     findings: dict[str, Finding] = {}
-    extra: dict[str, Any] = {"busy_elsewhere": _busy()}
-    try:
-        with _progress(sum(each.weight for each in benches) or 1) as step:
-            for each in benches:
-                step(f"{each.name}: {each.what}", 0)
-                findings[each.name] = each.run(wanted)
-                step("", each.weight)
-        if STRESS in names:
+    failed: dict[str, str] = {}  # a wrong answer in one bench says nothing about the others
+    extra: dict[str, Any] = {"busy_elsewhere": _busy(), "failed": failed}
+    with _progress(benches) as step:
+        for each in benches:
+            began = time.monotonic()
+            step(each, None)
+            try:
+                findings[each.name] = found = each.run(wanted)
+                found.seconds = time.monotonic() - began
+            except WrongAnswer as error:
+                failed[each.name] = f"wrong answer: {error}"
+            except (Failed, OmsError) as error:
+                failed[each.name] = str(error)
+            step(each, time.monotonic() - began)
+    if STRESS in names:
+        try:
             findings[STRESS], extra[STRESS] = _stress(wanted, upstreams, durability)
-    except WrongAnswer as error:
-        raise Failed(f"wrong answer: {error}") from error
+        except WrongAnswer as error:
+            failed[STRESS] = f"wrong answer: {error}"
     return findings, extra
 
 
@@ -164,10 +177,13 @@ def _compared(path: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A bar on a terminal, else a line for each bench, on stderr."""
+def _progress(benches: Sequence[Bench]) -> Iterator[Callable[[Bench, float | None], None]]:
+    """A bar on a terminal, else lines, on stderr: which bench is under way (None), and how many seconds it took."""
     if not sys.stderr.isatty():
-        yield lambda text, _: note(f"{text} ...") if text else None
+        yield lambda bench, took_s: note(
+            f"{bench.name}: {bench.what}, takes about {bench.weight} s ..." if took_s is None
+            else f"{bench.name}: took {took_s:.0f} s"
+        )
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -175,10 +191,11 @@ def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
 
     columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
+        task = progress.add_task("", total=sum(bench.weight for bench in benches) or 1)
 
-        def step(text: str, done: int) -> None:
-            progress.update(task, advance=done, description=text or None)
+        def step(bench: Bench, took_s: float | None) -> None:
+            words = f"{bench.name}: {bench.what}, about {bench.weight} s"
+            progress.update(task, advance=0 if took_s is None else bench.weight, description=words)
 
         yield step
 

@@ -65,7 +65,7 @@ class TemporaryDesk:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_up():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"the desk did not start: {self._last_words()}")
+                raise Failed(f"the desk did not start: {self.last_words()}")
             time.sleep(0.02)
 
     def _is_up(self) -> bool:
@@ -74,10 +74,11 @@ class TemporaryDesk:
         if found is None or not found.alive:
             return False
         if any(child["restarts"] > RESTARTS_AT_START_MAX for child in found.document["children"]):
-            raise Failed(f"the desk did not start: {self._last_words()}")
+            raise Failed(f"the desk did not start: {self.last_words()}")
         return found.state == "up"
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of what the desk has said."""
         try:
             lines = (self.folder / "desk.log").read_text(errors="replace").splitlines()
         except OSError:
@@ -96,7 +97,7 @@ class TemporaryDesk:
     def require_alive(self) -> None:
         """DeskDown with its last words if it has ended."""
         if not self.alive:
-            raise DeskDown(f"the desk has ended: {self._last_words()}")
+            raise DeskDown(f"the desk has ended: {self.last_words()}")
 
     def stop(self) -> None:
         """Ends it in order (killed where that takes too long), and leaves nothing behind."""
