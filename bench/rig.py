@@ -60,7 +60,7 @@ class Rig:
     def _context(self, name: str) -> Any:
         return SimpleNamespace(
             runtime=self.runtime, name=name, bell=Bell.create(str(self.runtime / f"{name}.bell")), vitals=_Vitals(),
-            log=logging.getLogger(name), beat=lambda: None, path=lambda file: str(self.runtime / file),
+            log=logging.getLogger(name), beat=lambda: None, path=lambda file: str(self.runtime / file), predecessor="",
         )  # fmt: skip
 
     def settle(self) -> None:
