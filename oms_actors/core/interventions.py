@@ -221,6 +221,7 @@ class Interventions(Recovery):
     def _settle_change(self, change: Change, exec_type: int, reason: int) -> None:
         """The final answer to a change, of our own making. A replace takes its values over."""
         order, orig = change.order, change.order.key[16:]
+        self.counters["rejected"] += exec_type == ExecType.CANCEL_REJECT
         self.apply_own(change.key, change.kind, exec_type, 0, 0, 0, orig)
         self._report(order, exec_type, FINAL, change.kind, change.key, orig, reason=reason, value=order.stop_price,
                      upstream=change.upstream)

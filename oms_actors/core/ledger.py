@@ -194,7 +194,7 @@ class Ledger:
     def _refuse_change(
         self, order: Order | None, record: bytes, reason: int, field: int = 0, value: int = 0, limit: int = 0
     ) -> None:
-        self.counters["rejected"] += 1
+        self.counters["rejected"] += not self.replaying  # a replay counts what the journal says
         upstream = int.from_bytes(record[16:20], "little")
         kind, key = record[0], record[KEY]
         if order is None:
@@ -519,6 +519,7 @@ class Ledger:
         ))  # fmt: skip
 
     def _report_doubt(self, item: Pending, reason: int) -> None:
+        self.counters["doubts"] += 1
         order = item if isinstance(item, Order) else item.order
         kind = item.kind if not (item is order and order.answered) else 0
         self._report(order, ExecType.IN_DOUBT, 0, kind, item.key if item is not order else order.first, reason=reason,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from heapq import heapify
 
-from oms_actors.core.pending import CANCEL, FINAL, FROM_VENUE, IN_DOUBT, NEW, SENT, Order, Pending
+from oms_actors.core.pending import CANCEL, FINAL, FROM_VENUE, IN_DOUBT, MODIFY, NEW, SENT, Order, Pending
 from oms_actors.core.reports import REPORT_KEYED
 from oms_actors.core.responder import Responder
 from oms_actors.errors import Reason, require
-from oms_actors.messages import Flag, Kind, Outcome
+from oms_actors.messages import ExecType, Flag, Kind, Outcome
 from oms_actors.record import AT_FLAGS, AT_SEQUENCE, KEY, MATCH, REQUEST_BYTES, RESULT, SIZES, VERSION, records
 
 _INTENTS = (Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL)
@@ -23,6 +23,7 @@ class Recovery(Responder):
         self.replaying = True
         mine = list(records(payload))
         answered = {r[96:148] for r in mine if r[0] == Kind.REPORT and r[5] & (FINAL | FROM_VENUE) == FINAL}
+        self.counters["received"] += len(requests)
         for record in requests:
             if record[0] == NEW or record[KEY] not in answered:
                 self.admit(record)
@@ -43,6 +44,7 @@ class Recovery(Responder):
                 self.respond(record)
             else:
                 fields = REPORT_KEYED.unpack(record)
+                self._count_own(fields[6], fields[3], fields[12])
                 self.apply_own(fields[22], fields[6], fields[3], fields[21], fields[28], fields[26], fields[23],
                                fields[13])  # fmt: skip
         elif kind == Kind.RESULT:
@@ -51,11 +53,24 @@ class Recovery(Responder):
             self.apply_session(record, sequence)
         elif kind == Kind.MATCH:
             fields = MATCH.unpack(record)
+            self.counters["crossed"] += 1
             self.apply_match(self.ids[fields[10]], self.ids[fields[11]], fields[6], fields[7])
         elif kind == Kind.CANCEL:
             self.admit(record)  # of our own making
         elif kind in _INTENTS:
             self._replay_intent(record)
+
+    def _count_own(self, request: int, exec_type: int, reason: int) -> None:
+        """What was counted when this report of our own was made: counters are totals, over all lives."""
+        counters = self.counters
+        if exec_type == ExecType.CANCEL_REJECT:
+            counters["rejected"] += 1
+        elif exec_type == ExecType.IN_DOUBT:
+            counters["doubts"] += 1
+        elif request == MODIFY and reason == Reason.REPLACED_IN_QUEUE:
+            counters["modified_in_queue"] += 1
+        elif request == CANCEL and reason == Reason.CANCELED_IN_QUEUE:
+            counters["canceled_in_queue"] += 1
 
     def _replay_intent(self, record: bytes) -> None:
         key = record[KEY]
@@ -82,6 +97,7 @@ class Recovery(Responder):
         if item is not None and item.kind in self.settings.counted and outcome != Outcome.NOT_CALLED:
             self._calls_made.append(_call(item, return_ns))
             self._forget_old_calls(return_ns)
+        self.counters["sent"] += outcome == Outcome.SENT
         self.apply_result(sequence, outcome, call_ns, return_ns)
 
     def _forget_old_calls(self, now_ns: int) -> None:
@@ -110,6 +126,7 @@ class Recovery(Responder):
                 outcome = Outcome.SENT
             if outcome != Outcome.NOT_CALLED and item.kind in self.settings.counted:
                 calls.append(_call(item, self.now))
+            self.counters["sent"] += outcome == Outcome.SENT
             self.out.append(RESULT.pack(Kind.RESULT, VERSION, outcome, item.attempt, sequence, self.now, self.now))
             self.apply_result(sequence, outcome, self.now, self.now)
             if outcome == Outcome.FAILED:

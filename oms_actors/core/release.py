@@ -280,7 +280,6 @@ class Release(Interventions):
 
     def doubt(self, item: Pending) -> None:
         """An item that was sent stays without an answer."""
-        self.counters["doubts"] += 1
         order = item if isinstance(item, Order) else item.order
         key = order.first if item is order else item.key
         self.apply_own(key, item.kind, ExecType.IN_DOUBT, 0, 0, 0)

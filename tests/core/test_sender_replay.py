@@ -110,11 +110,19 @@ class Chaos:
 Y = b"Y".ljust(16, b"\0")
 
 
+def totals(counters: dict[str, int]) -> dict[str, int]:
+    """Without what an answer that changes nothing counts as: an id may be forgotten a moment earlier or later."""
+    return {name: value for name, value in counters.items() if name not in ("matched", "unmatched", "illegal")}
+
+
+
 @given(st.integers(0, 2**32), st.integers(1, 60))
 @settings(max_examples=300, deadline=None)
 def test_the_journal_replays_to_the_same_state_and_nobody_is_answered_twice(seed: int, cycles: int) -> None:
     bench = Chaos(seed).run(cycles)
-    assert bench.replayed().state() == bench.core.state()
+    replayed = bench.replayed()
+    assert replayed.state() == bench.core.state()
+    assert totals(replayed.counters) == totals(bench.core.counters)
     assert bench.replayed(another_day()).state() == bench.core.state()
     assert bench.replayed(snapshot_after=seed % len(bench.journal)).state() == bench.core.state()
     finals = Counter(r.client_order_id for r in bench.reports if r.final)
