@@ -223,7 +223,7 @@ class SenderRole:
                 due.append(max(free_ns, self._room_ns))
             if core.doubtful:
                 due.append(core.queries_due_ns())
-        due.append(self.session.boundary_ns(now))
+        due.append(self.session.boundary_ns(now, time.time_ns()))
         return min((instant for instant in due if instant), default=0)
 
     def command(self, message: Any) -> object:

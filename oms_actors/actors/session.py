@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 from enum import IntEnum
 from time import monotonic_ns
 
@@ -25,6 +24,8 @@ from oms_actors.messages import ReportFlag, ResponseType, SessionEvent
 from oms_actors.record import REPORT_BYTES, decode_text
 
 MS = 1_000_000
+NEVER_NS = 1_000_000 * MS
+"""What is further away is looked at later."""
 _HAS_TEXT, _UNMATCHED = int(ReportFlag.HAS_TEXT), int(ReportFlag.UNMATCHED)
 _SESSION_RESPONSES = {
     int(ResponseType.LOGON_ACK): SessionEvent.LOGGED_ON,
@@ -67,6 +68,7 @@ class Session:
         )  # fmt: skip
         self._logon_lead_ns = config.logon_lead_ms * MS
         self._cancel_lead_ns = config.cancel_lead_ms * MS if config.on_close == "cancel" else 0
+        self._looked_at = 0  # UTC ns
         self._cleared = (0, 0)  # the interval at whose end what works is canceled already
 
     # -- trading hours ------------------------------------------------------------------------------------------------
@@ -74,6 +76,7 @@ class Session:
     def look(self, wall: int) -> Hours:
         """Begins and ends our own interval as the clock passes its edges."""
         core = self.core
+        self._looked_at = wall
         if core.interval[1] and wall >= core.interval[1]:
             self._close_interval()
         state = self.view.read()
@@ -84,7 +87,8 @@ class Session:
         elif self.view.known and not state.is_open_at(wall) and core.interval[1]:
             self._close_interval()  # the schedule was changed, or the clock was set
         if not core.interval[1]:
-            return Hours.LOGON if 0 < state.next_open_ns - wall <= self._logon_lead_ns else Hours.CLOSED
+            opens = state.next_open_ns  # may have passed a moment ago: then the scheduler is about to say so
+            return Hours.LOGON if opens and wall >= opens - self._logon_lead_ns else Hours.CLOSED
         if wall < core.interval[1] - self._cancel_lead_ns:
             return Hours.OPEN
         if self._cleared != core.interval:
@@ -92,12 +96,13 @@ class Session:
             core.wish(mass_action(Mass.CANCEL_WORKING, Reason.CANCELED_AT_CLOSE))
         return Hours.CLOSING
 
-    def boundary_ns(self, now: int) -> int:
-        """When (monotonic) the hours change next, so that the logon and the last send are in time; 0 = not soon."""
-        closes, opens, wall = self.core.interval[1], self.view.read().next_open_ns, time.time_ns()
+    def boundary_ns(self, now: int, wall: int) -> int:
+        """When (monotonic) the hours change next, so that nobody has to wake us for the logon, the last send and the
+        logout; 0 = not soon. What has passed since the last look is due now."""
+        closes, opens = self.core.interval[1], self.view.read().next_open_ns
         edges = (closes - self._cancel_lead_ns, closes, opens - self._logon_lead_ns, opens)
-        left = min((edge - wall for edge in edges if edge > wall), default=0)
-        return now + left if 0 < left < 10**12 else 0
+        left = min((edge - wall for edge in edges if edge > self._looked_at), default=NEVER_NS)
+        return now + max(left, 0) if left < NEVER_NS else 0
 
     def _close_interval(self) -> None:
         """The session is over: what waits ends as configured."""

@@ -64,6 +64,7 @@ def test_without_a_lead_nothing_happens_before_the_open() -> None:
 def test_the_logon_comes_so_long_before_the_open_and_belongs_to_its_trade_date() -> None:
     it = session(BEFORE, logon_lead_ms=5_000)
     assert seen(it, OPENS - 5 * S - 1, OPENS - 5 * S, OPENS - 1) == [Hours.CLOSED, Hours.LOGON, Hours.LOGON]
+    assert seen(it, OPENS + 1) == [Hours.LOGON]  # the scheduler has not said yet that it is open: no logout
     it.step(wanted=True, now=1)
     it.happened(SessionEvent.LOGGED_ON, "")
     assert it.machine.on_line
@@ -99,3 +100,17 @@ def test_with_on_close_leave_nothing_is_canceled() -> None:
     it = session(OPEN, queued_at_close="park")
     assert seen(it, OPENS, CLOSES - 1, CLOSES) == [Hours.OPEN, Hours.OPEN, Hours.CLOSED]
     assert not it.core.mass_actions
+
+
+def test_an_edge_of_the_hours_that_passed_while_we_slept_is_due_at_once() -> None:
+    it = session(BEFORE, logon_lead_ms=5_000)
+    it.look(OPENS - 8 * S)
+    assert it.boundary_ns(100, OPENS - 8 * S) == 100 + 3 * S
+    assert it.boundary_ns(100, OPENS - 4 * S) == 100
+    it.look(OPENS - 4 * S)
+    assert it.boundary_ns(100, OPENS - 4 * S) == 100 + 4 * S
+    it.view.state = OPEN  # type: ignore[attr-defined]
+    it.look(CLOSES - 1)
+    assert it.boundary_ns(100, CLOSES + 1) == 100
+    it.look(CLOSES + 1)
+    assert it.core.interval == (0, 0)

@@ -55,7 +55,8 @@ class Desk:
         return ended.document
 
     def pid(self, role: str) -> int:
-        return int(next(each["pid"] for each in self.status()["processes"] if each["name"] == role))
+        """0 while there is none."""
+        return int(next(each["pid"] or 0 for each in self.status()["processes"] if each["name"] == role))
 
 
 @contextmanager
