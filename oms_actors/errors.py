@@ -218,7 +218,7 @@ def reason_text(reason: int, field: int = 0, value: int = 0, limit: int = 0) -> 
         return f"{text}; next open {_value_text(Field.SESSION, limit)}" if limit else f"{text}; no next open known"
     head = f"{where.name.lower()}: " if where else ""
     tail = ""
-    if value or where in _DECIMAL_FIELDS:
+    if value or where in _DECIMAL_FIELDS or where is Field.VERSION:  # of the others 0 is none
         tail = f" (value {_value_text(where, value)}"
         tail += f", limit {_value_text(where, limit)})" if limit else ")"
     elif limit:

@@ -58,7 +58,7 @@ def send(
     for reason in why:
         note(f"oms: {reason}")
     if json:
-        emit(summary)
+        emit(summary | ({"error": "; ".join(why)} if why else {}))
     raise typer.Exit(FAILED if why or sending.malformed or sending.answers.missing else FINE)
 
 

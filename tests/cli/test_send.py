@@ -114,6 +114,7 @@ def test_a_desk_that_ends_meanwhile_ends_the_wait(oms: Oms, base: Path, tmp_path
     assert ended.code == 1
     assert "no desk runs" in ended.err
     assert ended.document["submitted"] == 2
+    assert "no desk runs" in ended.document["error"]
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,10 @@ def test_a_file_that_is_no_order_file_is_one_clear_error(
 ) -> None:
     (tmp_path / "a.csv").write_text(content)
     with FakeDesk(base):
-        ended = oms("send", "a.csv")
+        ended = oms("send", "a.csv", "--json")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1)
     assert words in ended.err
+    assert words in ended.document["error"]
 
 
 def test_a_file_that_is_not_there_is_said(oms: Oms) -> None:

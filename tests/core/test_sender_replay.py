@@ -110,10 +110,9 @@ class Chaos:
 Y = b"Y".ljust(16, b"\0")
 
 
-def totals(counters: dict[str, int]) -> dict[str, int]:
-    """Without what an answer that changes nothing counts as: an id may be forgotten a moment earlier or later."""
-    return {name: value for name, value in counters.items() if name not in ("matched", "unmatched", "illegal")}
-
+OWN = ("received", "sent", "rejected", "doubts", "canceled_in_queue", "modified_in_queue", "crossed")
+"""Counters of what the desk did. (What an answer counts as when it comes after the end of an order may depend on when
+its id was forgotten.)"""
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60))
@@ -122,7 +121,7 @@ def test_the_journal_replays_to_the_same_state_and_nobody_is_answered_twice(seed
     bench = Chaos(seed).run(cycles)
     replayed = bench.replayed()
     assert replayed.state() == bench.core.state()
-    assert totals(replayed.counters) == totals(bench.core.counters)
+    assert [replayed.counters[name] for name in OWN] == [bench.core.counters[name] for name in OWN]
     assert bench.replayed(another_day()).state() == bench.core.state()
     assert bench.replayed(snapshot_after=seed % len(bench.journal)).state() == bench.core.state()
     finals = Counter(r.client_order_id for r in bench.reports if r.final)
