@@ -16,8 +16,9 @@ from ipc import lock, segment
 from ipc.duplex import DUPLEX_MAGIC, DUPLEX_PID_AT, DUPLEX_REPORT_AT, DUPLEX_REQUEST_AT
 from ipc.errors import IpcError, NotOurs, NotThere
 from ipc.ring import RING_CAPACITY_AT, RING_FRAMES_AT, RING_HEAD_AT, RING_HEADER_BYTES, RING_MAGIC, RING_TAIL_AT
+from oms_actors.edges import parked
 from oms_actors.errors import OmsError
-from oms_actors.instance import UPSTREAMS, upstream_path
+from oms_actors.instance import PARKED, UPSTREAMS, upstream_path
 
 
 class RingDepth(NamedTuple):
@@ -31,7 +32,7 @@ class RingDepth(NamedTuple):
 
 class UpstreamFile(NamedTuple):
     """One upstream: `alive` if a process holds it (the kernel's word), `pid` what that process wrote of itself;
-    `problem` says why it cannot be served at all."""
+    `problem` says why it is not served."""
 
     name: str
     alive: bool
@@ -76,7 +77,9 @@ def _word(data: bytes, at: int) -> int:
 
 def upstreams(runtime: Path) -> list[UpstreamFile]:
     """Every upstream that has a file, by name, and whatever else has an upstream's name."""
-    return [found for path in sorted((runtime / UPSTREAMS).glob("*.up")) if (found := _upstream(path))]
+    unserved = {each.name: f"not served: {each.reason}" for each in parked.read(runtime / PARKED)}
+    files = (found for path in sorted((runtime / UPSTREAMS).glob("*.up")) if (found := _upstream(path)))
+    return [each._replace(problem=each.problem or unserved.get(each.name, "")) for each in files]
 
 
 def _upstream(path: Path) -> UpstreamFile | None:

@@ -65,7 +65,7 @@ class Upstreams:
         self._told: list[Parked] = []
         self.touched = memoryview(bytearray(8)).cast("Q")
         """The inode of the file that is being touched; shared memory, so that the next intake knows."""
-        self._kept_waiting: set[str] = set()  # for a descriptor
+        self._kept_waiting: dict[str, Parked] = {}  # for a descriptor
         self._folder_ns = self._checked_ns = self._looked_ns = 0
         self._orphans, self._grace_ns = orphans, grace_ns
         self._absent: dict[int, int] = {}  # number → since when (monotonic)
@@ -116,6 +116,7 @@ class Upstreams:
             self._part(link)
         known = {link.name for link in self.links.values()} | {u.name.decode() for _, u, _ in self._joining.values()}
         self._bad = {name: bad for name, bad in self._bad.items() if there.get(name) == bad.file}
+        self._kept_waiting = {name: each for name, each in self._kept_waiting.items() if name in there}
         for name, file in there.items():
             if file == self._deadly:
                 self._refuse(Parked(name, file, "intake died of a SIGBUS while it touched this file", deadly=True))
@@ -144,12 +145,12 @@ class Upstreams:
         except NoDescriptors as error:  # the next tick tries again
             if name not in self._kept_waiting:
                 self._log.error("upstream %s is not served until others leave: %s", name, error)
-            self._kept_waiting.add(name)
+            self._kept_waiting[name] = Parked(name, file, f"until others leave: {error}")
             return
         except (IpcError, OSError, ValueError) as error:
             self._refuse(Parked(name, file, str(error)))
             return
-        self._kept_waiting.discard(name)
+        self._kept_waiting.pop(name, None)
         known = self._core.named(name.encode())
         if known is not None and server.words[WORD_TOKEN] == known.token != 0:
             link = self.links[known.number] = Link(server, known, file, self.touched)
@@ -313,8 +314,8 @@ class Upstreams:
         return [*self._bad.values(), *linked]
 
     def tell_parked(self, path: Path) -> None:
-        """Writes them down, if they have changed; where there is no space for it, the next time."""
-        parked = self.parked
+        """Writes down who is not served, if that has changed; where there is no space for it, the next time."""
+        parked = [*self.parked, *self._kept_waiting.values()]
         if parked == self._told:
             return
         try:

@@ -189,12 +189,16 @@ def test_who_would_take_the_desks_last_descriptors_waits_until_another_leaves(
     refused = {f"u{i}" for i in range(4)} - links
     assert refused
     assert len(caplog.records) == len(refused), "each is told of once"
+    said = {each.name: each.reason for each in parked.read(desk.runtime / PARKED)}
+    assert said.keys() == refused
+    assert all("no descriptors left" in reason for reason in said.values())
     assert links > {"good"}
     for path in files:
         if path.stem in links:
             path.unlink()
     assert serves(desk, 4)
     assert {link.name for link in desk.intake.upstreams.links.values()} == {"good", *refused}
+    assert parked.read(desk.runtime / PARKED) == []
 
 
 def test_a_scan_without_a_descriptor_is_made_up_for_later(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ from ipc.duplex import DUPLEX_RINGS_AT, create_duplex
 from ipc.errors import NotOurs
 from ipc.ring import RING_HEAD_AT, RING_TAIL_AT
 from oms_actors import Upstream
+from oms_actors.edges import parked
 from oms_actors.edges.upstream_files import remove, upstreams
+from oms_actors.instance import PARKED
 
 
 @pytest.fixture
@@ -33,6 +35,13 @@ def test_what_is_no_file_is_listed_with_the_reason_and_can_be_removed(runtime: P
     for name in "abcd":
         remove(runtime, name)
     assert upstreams(runtime) == []
+
+
+def test_whom_intake_does_not_serve_is_listed_with_the_reason(runtime: Path, folder: Path) -> None:
+    for name in ("bad", "good"):
+        create_duplex(str(folder / f"{name}.up"), 1 << 16, 1 << 16, name).close()
+    parked.write(runtime / PARKED, [parked.Parked("bad", 7, "its file was cut to 0 bytes")])
+    assert [each.problem for each in upstreams(runtime)] == ["not served: its file was cut to 0 bytes", ""]
 
 
 @pytest.mark.parametrize(("head", "tail", "depth"), [(64, 0, 0), (0, 1 << 40, 1 << 16), (0, 64, 64)])
