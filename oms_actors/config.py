@@ -21,7 +21,7 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     durability: Literal["power", "process"] = "power"
     segment_bytes: int = 64 << 20
     snapshot_bytes: int = 32 << 20
-    """A snapshot whenever the sender's journal has grown by so much; 0 = none."""
+    """A snapshot of intake or the sender whenever its journal has grown by so much; 0 = none."""
     upstream_request_bytes: int = 1 << 20
     upstream_report_bytes: int = 4 << 20
     inner_ring_bytes: int = 16 << 20

@@ -33,6 +33,7 @@ from oms_actors.core.risk import KILL_ALL, NO_LIMITS, Risk
 from oms_actors.edges import journals, parked
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.feed import Feed
+from oms_actors.edges.intake_fold import IntakeFold
 from oms_actors.edges.journal import JournalFull, JournalReader, frames
 from oms_actors.edges.kill_switch import KillSwitch
 from oms_actors.edges.limits import limits_of
@@ -125,28 +126,24 @@ class IntakeRole:
             return 0
 
     def _replay(self) -> None:
-        """Folds the journals."""
+        """Folds the journals, from the newest snapshot on."""
+        folder = journals.folder(self.resolved)
+        fold = IntakeFold(self.core, OsDisk(folder), lambda role: journals.open_reader(self.resolved, role))
+        fold.load(folder)
+        self.context.beat()
+        fold.run(self.context.beat)
+        if fold.uncounted:
+            self.log.warning("limits on open orders are new: those open from before are counted at release only")
+        self._places = fold.places
         reader = journals.open_reader(self.resolved, journals.SENDER)
-        self._fold(self.core, reader, *self._places)
+        if fold.senders_sequence > 1:
+            reader.seek(fold.senders, fold.senders_sequence)
         ring = None
         try:
             ring = open_reader(self.context.path(instance.SENDER_INTAKE))
         except IpcError as error:
             self.log.warning("no ring from the sender (%s): following its journal", error)
-        self.feed = Feed(ring, reader, reader.sequence or 1)
-
-    def _fold(self, core: Intake, reader: JournalReader, mine: Places, senders: Places) -> None:
-        """Intake's journal, then what the sender's says has left the queue."""
-        for count, frame in enumerate(frames(OsDisk(journals.folder(self.resolved)), journals.INTAKE)):
-            core.replay(frame.payload, frame.sequence)
-            mine.note(frame.sequence, frame.generation, frame.offset)
-            if not count & 63:
-                self.context.beat()
-        while found := reader.read():
-            for frame in found:
-                core.departed(runs(frame.payload), frame.mono_ns)
-                senders.note(frame.sequence, frame.generation, frame.offset)
-            self.context.beat()
+        self.feed = Feed(ring, reader, fold.senders_sequence)
 
     def _open_out_ring(self) -> RingWriter | None:
         try:
@@ -199,13 +196,22 @@ class IntakeRole:
         if exposure.watching or limits == NO_LIMITS:
             exposure.reload(limits)
         else:
-            told = Intake(self.core.rules, exposure=Exposure(Risk(limits)))
-            reader = journals.open_reader(self.resolved, journals.SENDER)
-            self._fold(told, reader, Places(), Places())
-            reader.close()
-            told.exposure.set_kill(exposure.risk.kill_flags)
-            self.core.exposure = told.exposure
+            told = self._count_anew(Exposure(Risk(limits)))
+            told.set_kill(exposure.risk.kill_flags)
+            self.core.exposure = told
         self.log.warning("risk limits reloaded")
+
+    def _count_anew(self, exposure: Exposure) -> Exposure:
+        """What the journals say of orders, as far back as they go."""
+        disk = OsDisk(journals.folder(self.resolved))
+        for role in (journals.INTAKE, journals.SENDER):
+            for frame in frames(disk, role):
+                if role == journals.INTAKE:
+                    exposure.replay(frame.payload)
+                elif frame.sequence < self.feed.next_sequence:
+                    exposure.heard(runs(frame.payload), frame.mono_ns)
+                self.context.beat()
+        return exposure
 
     def work(self) -> bool:
         """One cycle."""

@@ -129,7 +129,7 @@ class PersistenceRole:
         self.fold = Fold()
         self.responses_log = ResponsesLog(data / "responses.log") if settings.responses_log else None
         folder, every = journals.folder(self.resolved), self.resolved.config.desk.snapshot_bytes
-        self.snapshots = SnapshotStarter(context.runtime, folder, every, self.log)
+        self.snapshots = [SnapshotStarter(context.runtime, folder, role, every, self.log) for role in ROLES]
         self._pause_ns = PAUSE_NS
         self._next_ns = 0  # not before (monotonic)
         self._stuck_ns = 0
@@ -207,7 +207,8 @@ class PersistenceRole:
         finally:
             vitals.leave_call()
         self._succeeded(began_ns)
-        self.snapshots.look(self.sender.place.position.offset, began_ns)
+        for starter, follower in zip(self.snapshots, (self.intake, self.sender), strict=True):
+            starter.look(follower.place.position.offset, began_ns)
         return records > 0
 
     def _collect(self) -> None:

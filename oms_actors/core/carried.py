@@ -26,7 +26,7 @@ class Carried:
     """Of what was carried over."""
     before: dict[int, set[bytes]] = field(default_factory=dict)
     """Trade date that has begun → the ids of the one before, until the sender has ended that."""
-    _restated: set[bytes] | None = None
+    restated: set[bytes] | None = None
     """Of the roll that the sender is at."""
 
     def roll(self, trade_date: int, ids: set[bytes]) -> None:
@@ -48,15 +48,15 @@ class Carried:
         for kinds, data in found:
             if kinds[0] == Kind.SESSION:
                 self._session(data)
-            elif self._restated is not None and kinds[0] == Kind.REPORT:
-                self._reports(data, self._restated)
+            elif self.restated is not None and kinds[0] == Kind.REPORT:
+                self._reports(data, self.restated)
 
     def _session(self, record: bytes) -> None:
         _, _, event, _, _, _, _, _, date, _ = SESSION.unpack(record)
         if event == SessionEvent.MASS_ACTION and record[SESSION.size - TAIL.size] == Mass.ROLL:
-            self._restated = set()
+            self.restated = set()
         elif event == SessionEvent.ROLL:
-            self.keys, self._restated = self._restated or set(), None
+            self.keys, self.restated = self.restated or set(), None
             for ended in [begun for begun in self.before if begun <= date]:
                 del self.before[ended]
 

@@ -28,7 +28,7 @@ class Exposure:
     def __init__(self, risk: Risk) -> None:
         self.risk = risk
         self.watching = risk.limits != NO_LIMITS
-        self._open: dict[int, tuple[bytes, bytes]] = {}
+        self.open: dict[int, tuple[bytes, bytes]] = {}
         """Order number → account, symbol; kept while `watching`."""
 
     @property
@@ -44,8 +44,8 @@ class Exposure:
         """Other limits from now on. Where there were none, nothing has been counted: the owner folds anew instead."""
         self.watching = limits != NO_LIMITS
         if not self.watching:
-            self._open.clear()
-        self.risk.reload(limits, self._open.values())
+            self.open.clear()
+        self.risk.reload(limits, self.open.values())
 
     def fault(self, record: bytes, upstream: int, now_ns: int) -> Fault | None:
         """What risk says against a request."""
@@ -59,7 +59,7 @@ class Exposure:
             self.risk.on_request(upstream, now_ns)
         kind, side, quantity, price, stop_price, account, symbol = _content(record)
         if kind == NEW and not reason:
-            self._open[number] = account, symbol
+            self.open[number] = account, symbol
             self.risk.on_accepted(upstream, account, symbol, side, quantity, price, stop_price, now_ns)
 
     def replay(self, payload: bytes) -> None:
@@ -108,7 +108,7 @@ class Exposure:
         return [fields[3]]
 
     def _ended(self, number: int) -> None:
-        name = self._open.pop(number, None)
+        name = self.open.pop(number, None)
         if name is not None:
             self.risk.on_done(*name)
 

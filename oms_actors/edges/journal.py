@@ -64,7 +64,7 @@ __all__ = [
     "FRAME", "MARK_BOOT", "MARK_CHECK", "MARK_DURABLE", "MARK_DURABLE_SEQUENCE", "MARK_GENERATION",
     "MARK_NEXT_SEQUENCE", "MARK_SYNCED", "MARK_WORDS", "MARK_WRITTEN", "Frame", "JournalCorrupt", "JournalError",
     "JournalFailed", "JournalFull", "JournalReader", "JournalWriter", "Position", "ReaderAhead", "ReaderBehind",
-    "Recovered", "Segment", "frames", "remove_below", "segments",
+    "Recovered", "Segment", "frames", "reaches", "remove_below", "segments",
 ]  # fmt: skip
 
 READ_BYTES = 1 << 20
@@ -130,9 +130,9 @@ class JournalReader:
         limit = self._limit()
         if limit is not None and self.position >= limit and self.position.generation >= limit.generation:
             if self.position > limit and self._segment is None:
-                self._locate()
+                self.locate()
             return []
-        if self._segment is None and not self._locate():
+        if self._segment is None and not self.locate():
             return []
         frames = self._read_segment(max_bytes, limit)
         while not frames and self._advance():
@@ -170,8 +170,9 @@ class JournalReader:
         """Is there a segment behind this one?"""
         return any(position > segment.position for position, _ in segment_names(self._disk, self.role))
 
-    def _locate(self) -> bool:
-        """Opens the segment that holds the position."""
+    def locate(self) -> bool:
+        """Opens the segment that holds the position; False: there is no journal yet. Raises ReaderAhead, ReaderBehind,
+        JournalError."""
         found = segment_names(self._disk, self.role)
         if self.position == Position(0, 0) and found:
             return self._open(found[0][1], found[0][0].offset, None)
@@ -405,6 +406,17 @@ def frames(disk: Disk, role: str, position: Position | None = None) -> Iterator[
     try:
         while batch := reader.read():
             yield from batch
+    finally:
+        reader.close()
+
+
+def reaches(disk: Disk, role: str, position: Position) -> bool:
+    """Can the journal be read from there on? Not if it has lost that in a power cut, or has been cut below it."""
+    reader = JournalReader(disk, role, position)
+    try:
+        return reader.locate()
+    except (ReaderAhead, ReaderBehind):
+        return False
     finally:
         reader.close()
 

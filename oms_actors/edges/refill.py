@@ -32,6 +32,15 @@ class Places:
             self._sequences.append(sequence)
             self._positions.append(Position(generation, offset))
 
+    def dump(self) -> list[tuple[int, int, int]]:
+        """For a snapshot."""
+        return [(sequence, *place) for sequence, place in zip(self._sequences, self._positions, strict=True)]
+
+    def load(self, found: list[list[int]]) -> None:
+        """What `dump` gave."""
+        self._sequences = [sequence for sequence, _, _ in found]
+        self._positions = [Position(generation, offset) for _, generation, offset in found]
+
     def before(self, sequence: int) -> Position:
         """Where to begin reading in order to see the record `sequence`."""
         found = bisect_right(self._sequences, sequence)

@@ -11,7 +11,7 @@ from oms_actors.core.recovery import Recovery, requests_of
 from oms_actors.core.snapshot import dump, load
 from oms_actors.edges import snapshots
 from oms_actors.edges.disk import Disk
-from oms_actors.edges.journal import Frame, Position, frames, segments
+from oms_actors.edges.journal import Frame, Position, frames, reaches, segments
 
 SENDER, INTAKE = "sender", "intake"
 _MARKS = ("rebooted", "first_ns")
@@ -38,6 +38,8 @@ class SenderFold:
     def load(self, folder: Path) -> bool:
         """Begins at the newest snapshot that fits; False if there is none."""
         for position, body in snapshots.read(folder, SENDER):
+            if not (reaches(self._disk, SENDER, position) and reaches(self._disk, INTAKE, Position(*body["intake"]))):
+                continue  # the journal has lost what the snapshot has: both go back to where it ends
             if load(self.core, body["core"]):
                 self.position = position
                 self.source = Requests(frames(self._disk, INTAKE, Position(*body["intake"])), body["input"])

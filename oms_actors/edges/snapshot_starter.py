@@ -1,4 +1,5 @@
-"""Starts the cold process that writes snapshots, whenever the sender's journal has grown by so much."""
+"""Starts the cold process that writes a role's snapshots, whenever its journal has grown by so much, and by as much as
+the last one is long: so what they cost stays in proportion."""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ import sys
 from pathlib import Path
 
 from oms_actors.edges import snapshots
-from oms_actors.edges.sender_fold import SENDER
 
 LOOK_NS = 2_000_000_000
 REST_NS = 15_000_000_000
@@ -19,13 +19,13 @@ REST_NS = 15_000_000_000
 class SnapshotStarter:
     """`look` costs nothing most of the time and never waits. One process at a time; how it ends changes nothing."""
 
-    def __init__(self, runtime: Path, folder: Path, every_bytes: int, log: logging.Logger) -> None:
-        self._runtime, self._folder, self._every, self._log = runtime, folder, every_bytes, log
+    def __init__(self, runtime: Path, folder: Path, role: str, every_bytes: int, log: logging.Logger) -> None:
+        self._runtime, self._folder, self._role, self._every, self._log = runtime, folder, role, every_bytes, log
         self._due_ns = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     def look(self, offset: int, now_ns: int) -> None:
-        """`offset`: how far the sender's journal is durable (bytes)."""
+        """`offset`: how far the role's journal is durable (bytes)."""
         if now_ns < self._due_ns or not self._every:
             return
         self._due_ns = now_ns + LOOK_NS
@@ -35,16 +35,18 @@ class SnapshotStarter:
                 return
             self._process = None
             if code:
-                self._log.warning("the snapshot process ended with %d; the journals hold everything anyway", code)
+                self._log.warning(
+                    "the process of %s's snapshot ended with %d; the journals hold everything anyway", self._role, code
+                )  # fmt: skip
                 self._due_ns = now_ns + 30 * LOOK_NS
                 return
-        newest = snapshots.newest_position(self._folder, SENDER)
-        if offset - (newest.offset if newest else 0) >= self._every:
+        newest, size = snapshots.newest(self._folder, self._role)
+        if offset - newest.offset >= max(self._every, size):
             self._start()
 
     def _start(self) -> None:
         self._due_ns += REST_NS
-        command = [sys.executable, "-P", "-m", "oms_actors.snapshots", str(self._runtime)]
+        command = [sys.executable, "-P", "-m", "oms_actors.snapshots", str(self._runtime), self._role]
         environment = os.environ | {"SNAPSHOT_PARENT": str(os.getpid())}
         try:
             self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)

@@ -57,10 +57,10 @@ def read(folder: Path, role: str) -> Iterator[tuple[Position, dict[str, Any]]]:
             _log.warning("%s is passed over: %s", name, error)
 
 
-def newest_position(folder: Path, role: str) -> Position | None:
-    """What the newest snapshot covers, going by its name."""
+def newest(folder: Path, role: str) -> tuple[Position, int]:
+    """What the newest snapshot covers, going by its name, and how many bytes it has; the beginning and 0 if none is."""
     names = _names(folder, role)
-    return _position(names[-1]) if names else None
+    return (_position(names[-1]), (folder / names[-1]).stat().st_size) if names else (Position(0, 0), 0)
 
 
 def oldest_position(folder: Path, role: str) -> Position | None:

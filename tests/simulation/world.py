@@ -483,7 +483,8 @@ class World:
         if not self._up:
             return
         try:
-            self.note("snapshot", snapshots.write(self.runtime) is not None)
+            for role in ("intake", "sender"):
+                self.note("snapshot", role, snapshots.write(self.runtime, role) is not None)
         except Exception as error:
             raise Broken(f"the snapshot failed: {error!r}") from error
 
