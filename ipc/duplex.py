@@ -79,6 +79,11 @@ class Client:
         words[DUPLEX_PID_AT // 8] = os.getpid()
         words[DUPLEX_START_TICKS_AT // 8] = process_start_ticks(os.getpid())
 
+    @property
+    def server_word(self) -> int:
+        """The first of the server's own words: what it knows the file by, perhaps."""
+        return self._segment.view[DUPLEX_SERVER_AT : DUPLEX_SERVER_AT + 8].cast("Q")[0]
+
     def close(self) -> None:
         self.requests.close()
         self.reports.close()

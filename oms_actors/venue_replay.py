@@ -93,7 +93,7 @@ def replay(
         size = os.fstat(file.fileno()).st_size
         for batch in orders_file.read(file):
             run.take(batch)
-            if progress:
+            if progress and size:  # a pipe has none
                 progress(file.tell(), size)
     return run.outcome(perf_counter() - began)
 

@@ -21,6 +21,7 @@ from time import monotonic_ns, time_ns
 from ipc import inject, segment
 from ipc.errors import NotThere, RingCorrupt
 from ipc.page import Page
+from ipc.ring import FRAME_HEADER_BYTES
 from oms_actors import record
 from oms_actors.actors.commands import Stats, Trading
 from oms_actors.actors.shell import Context, main
@@ -49,10 +50,18 @@ DEPTH_NS = 2_000_000
 CHILD_NS = 20_000_000
 """How often a snapshot that is being written is looked at."""
 TAKE_BYTES = 64 << 10
-"""Requests taken from one link in one cycle."""
+"""Requests taken from one link in one cycle: frames up to the one that reaches this."""
+CYCLE_BYTES = 4 * TAKE_BYTES
+"""After that many from all links, the cycle ends; the next begins with the links that were not looked at."""
+ROOM_BYTES = 3 << 20
+"""What a cycle may write at most: CYCLE_BYTES, a take and a whole frame beyond, and a head for each ring frame."""
 LAG_REPORTS_MAX = 100_000
 """A member with more reports waiting gets none of its requests read."""
 MEMBERS_MAX = 511
+TRADES_TOLD_AGAIN = 10_000
+"""Of those since the last snapshot, after a restart."""
+_GARBAGE = bytes(1)
+"""No record begins like that: what stands for the rest of a frame that could not be read."""
 _NAMES = tuple(sorted(Counts.__slots__))
 
 
@@ -74,6 +83,7 @@ class VenueRole:
         self._journal = VenueJournal(resolved)
         self._market = MarketWriter(context.path(VENUE)) if config.model == "match" else None
         self._faults = Faults(config.faults, self._journal.generation) if config.faults else None
+        self._first = 0
         self._scan_due_ns = self._send_due_ns = self._depth_due_ns = self._blocked_until_ns = 0
         self._snapshot_ns = config.snapshot_interval_sec * 1_000_000_000
         self._snapshot_due_ns = monotonic_ns() + self._snapshot_ns
@@ -106,11 +116,12 @@ class VenueRole:
         if now_ns < self._blocked_until_ns:
             return False
         self._blocked_until_ns = 0
-        if now_ns >= self._scan_due_ns:
-            self._scan()
         wall_ns = time_ns()
-        self._take(wall_ns)
-        self._tick(wall_ns)
+        if self._has_room():
+            if now_ns >= self._scan_due_ns:
+                self._scan()
+            self._take(wall_ns)
+            self._tick(wall_ns)
         did = self._finish(wall_ns)
         self._tell_market(now_ns)
         if now_ns >= self._snapshot_due_ns:
@@ -121,11 +132,19 @@ class VenueRole:
         if isinstance(message, Stats):
             return self._page.counters()
         if isinstance(message, Trading):
-            wall_ns = time_ns()
-            self._input(OPERATOR, encode_command(Verb[message.do.upper()], "", message.symbol), wall_ns)
-            self._finish(wall_ns)
-            return True
+            return self._operate(message)
         return None
+
+    def _operate(self, message: Trading) -> str:
+        """Why it cannot be done; empty if it is."""
+        if message.symbol and self._config.symbols and message.symbol not in self._config.symbols:
+            return f"symbol {message.symbol!r}: not one of [venue] symbols {', '.join(self._config.symbols)}"
+        if not self._has_room():
+            return "the venue's disk is full: free some space"
+        wall_ns = time_ns()
+        self._input(OPERATOR, encode_command(Verb[message.do.upper()], "", message.symbol), wall_ns)
+        self._finish(wall_ns)
+        return ""
 
     def stop(self) -> None:
         self._journal.finish(wait=True)
@@ -150,15 +169,21 @@ class VenueRole:
             self._log.info("link %s attached", port.name)
 
     def _take(self, wall_ns: int) -> None:
-        """Steps the venue through what the links have."""
-        for port in list(self._ports.open.values()):
-            if not port.ready() or self._lags(port) or not self._has_room():
+        """Steps the venue through what the links have; whoever comes first this time comes last the next."""
+        ports = list(self._ports.open.values())
+        first, taken = self._first % len(ports) if ports else 0, 0
+        for number, port in enumerate(ports[first:] + ports[:first]):
+            if taken >= CYCLE_BYTES:
+                self._first = first + number
+                break
+            if not port.ready() or self._lags(port):
                 continue
             try:
                 found = port.take(TAKE_BYTES)
             except RingCorrupt as error:
                 self._ports.park(port, error)
                 continue
+            taken += sum(map(len, found)) + len(found) * FRAME_HEADER_BYTES
             if len(found) > 1 and all(map(is_intents, found)):
                 found = [b"".join(found)]
             for frame in found:
@@ -184,7 +209,7 @@ class VenueRole:
     def _has_room(self) -> bool:
         """Would the journal take a cycle's requests? If not they wait in their rings."""
         try:
-            self._journal.reserve(4 * TAKE_BYTES)
+            self._journal.reserve(ROOM_BYTES)
         except JournalFull as error:
             self._log.error("no request is taken: %s", error)
             self._blocked_until_ns = monotonic_ns() + 1_000_000_000
@@ -192,12 +217,15 @@ class VenueRole:
         return True
 
     def _checked(self, port: Port, frame: bytes) -> bytes:
-        """The frame with every logon turned into the fact whether it is right; no password goes any further."""
+        """The frame with every logon turned into the fact whether it is right; no password goes any further, and
+        nothing of what cannot be read."""
+        found: list[bytes] = []
         try:
-            found = list(record.records(frame))
+            for data in record.records(frame):
+                found += (self._logon(port, data) if data[0] == Kind.SESSION else data,)
         except ValueError:
-            return frame
-        return b"".join(self._logon(port, data) if data[0] == Kind.SESSION else data for data in found)
+            found.append(_GARBAGE)
+        return b"".join(found)
 
     def _logon(self, port: Port, data: bytes) -> bytes:
         event, name, password = decode_session(data)
@@ -348,8 +376,9 @@ class VenueRole:
             for speaker in self._venue.speakers():
                 self._resume(speaker, b"".join(speaker.out))
                 speaker.out.clear()
+            if isinstance(self._model, Engine):  # the last are told again: who followed may not have got them
+                del self._model.trades[:-TRADES_TOLD_AGAIN]
         if isinstance(self._model, Engine):
-            self._model.trades.clear()
             self._model.touched.update(self._model.books)
         self._context.vitals.leave_call()
         gc.enable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,26 +158,18 @@ def trades(
 def _trades(instance: str, symbol: str) -> Iterator[MarketTrade | None]:
     """Trades from the oldest that is still there; None each time there is none yet. Says how many were missed."""
     from ipc.broadcast import Gap
-    from oms_actors.edges.market_data import decode_trade
+    from oms_actors.edges.market_data import TradeTape
 
-    reader = _reader(instance)
-    cast = reader.trades()
-    while True:
-        try:
-            message = cast.read()
-        except Gap as gap:
-            note(f"{gap.lost:,} trades were missed")
-            continue
-        if message is not None:
-            trade = decode_trade(message)
-            if not symbol or trade.symbol == symbol:
+    with _there(instance):
+        tape = TradeTape(_directory(instance))
+        while True:
+            try:
+                trade = tape.read()
+            except Gap as gap:
+                note(f"{gap.lost:,} trades were missed")
+                continue
+            if trade is None or not symbol or trade.symbol == symbol:
                 yield trade
-        elif reader.replaced():
-            note("the exchange was started anew")
-            reader = _reader(instance)
-            cast = reader.trades()
-        else:
-            yield None
 
 
 def _follow(latest: Iterable[MarketTrade], told: Iterator[MarketTrade | None], json: bool) -> None:
@@ -208,15 +200,32 @@ def _trade_fields(trade: MarketTrade) -> dict[str, Any]:
             "quantity": quantity, "price": price}  # fmt: skip
 
 
-def _reader(instance: str) -> MarketReader:
-    from ipc.errors import NotThere
-    from oms_actors.edges.market_data import MarketReader
+def _directory(instance: str) -> str:
+    """Of the exchange that the desk trades on: its own, or the one that `[exchange.options]` names."""
     from oms_actors.instance import VENUE, read_desk, runtime_dir
 
     runtime = runtime_dir(instance)
-    config = read_desk(runtime).config.venue
+    config = read_desk(runtime).config
+    elsewhere = "" if config.venue.enabled else config.exchange.options.get("directory", "")
+    return str(elsewhere or runtime / VENUE)
+
+
+def _reader(instance: str) -> MarketReader:
+    from oms_actors.edges.market_data import MarketReader
+
+    with _there(instance):
+        return MarketReader(_directory(instance))
+
+
+@contextmanager
+def _there(instance: str) -> Iterator[None]:
+    """What cannot be read is said in words that help."""
+    from ipc.errors import NotThere
+    from oms_actors.instance import read_desk, runtime_dir
+
     try:
-        return MarketReader(str(runtime / VENUE))
+        yield
     except NotThere:
-        why = "is not there yet" if config.model == "match" else 'has no book: set model = "match" in [venue]'
-        raise Failed(f"the exchange of desk {instance!r} {why}") from None
+        config = read_desk(runtime_dir(instance)).config.venue
+        why = "is not there" if config.model == "match" else 'has no book: set model = "match" in [venue]'
+        raise Failed(f"the exchange of {instance!r} {why}") from None

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from oms_actors.cli import options
-from oms_actors.cli.output import FAILED, FINE, console, emit, note, table
+from oms_actors.cli.output import FAILED, FINE, Failed, console, emit, note, table
 
 if TYPE_CHECKING:
     from oms_actors.venue_replay import Replayed
@@ -178,7 +178,7 @@ def resume(
 def close(
     symbol: Symbol = "", instance: options.Instance = options.DEFAULT, json: options.Json = False
 ) -> None:
-    """Close the market: every request is refused."""
+    """Close the market: orders may be canceled, everything else is refused."""
     _trading(instance, "close", symbol, json)
 
 

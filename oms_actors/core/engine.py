@@ -49,6 +49,7 @@ _TIMES = frozenset(t.value for t in TimeInForce)
 _UNKNOWN_ORDER: Fault = (Reason.UNKNOWN_ORDER.value, Field.ORIG_CLIENT_ORDER_ID.value, 0, 0)
 _TOO_LATE: Fault = (Reason.TOO_LATE.value, Field.ORIG_CLIENT_ORDER_ID.value, 0, 0)
 _UNKNOWN_SYMBOL: Fault = (Reason.UNKNOWN_SYMBOL.value, Field.SYMBOL.value, 0, 0)
+_NO_FAULT: Fault = (0, 0, 0, 0)
 _MISMATCH: Fault = (Reason.FIELD_MISMATCH.value, Field.SYMBOL.value, 0, 0)
 _BAD_ENUM = Reason.BAD_ENUM.value
 REFUSED_ANSWER, REPLACED_ANSWER = ResponseType.CANCEL_REJECT.value, ResponseType.REPLACED.value
@@ -85,11 +86,12 @@ class Entry(msgspec.Struct, gc=False):
 
 
 class Change(msgspec.Struct, gc=False):
-    """A MODIFY or CANCEL that was answered: REPLACED, CANCELED, or CANCEL_REJECT for a reason."""
+    """A MODIFY or CANCEL that was answered: REPLACED, CANCELED, or CANCEL_REJECT for a `fault`."""
 
     entry: Entry | None
     response: int
-    reason: int = 0
+    kind: int
+    fault: Fault = _NO_FAULT
 
 
 class Request(msgspec.Struct, gc=False):
@@ -199,10 +201,16 @@ class Engine:
                 self._tell(symbol, now_ns)
 
     def refuse(self, member: Member, ids: bytes, now_ns: int) -> None:
-        """Rejects a NEW as the exchange pleases."""
-        if ids[:KEY_BYTES] not in member.known:
-            entry = member.known[ids[:KEY_BYTES]] = Entry(0, member, None, ids, 0, 0, 0, 0, 0)
-            self._reject(entry, (Reason.VENUE_REJECT.value, 0, 0, 0), now_ns)
+        """Rejects a NEW as the exchange pleases; one that it knows is told how it stands."""
+        key = ids[:KEY_BYTES]
+        if key in member.known:
+            self._state(member, member.known[key], ids, now_ns)
+            return
+        self._last_id += 1
+        self.counts.requests += 1
+        self.counts.new += 1
+        entry = member.known[key] = Entry(self._last_id, member, None, ids, 0, 0, 0, 0, 0)
+        self._reject(entry, (Reason.VENUE_REJECT.value, 0, 0, 0), now_ns)
 
     def tick(self, now_ns: int) -> None:
         """Expires what is due by `now_ns` (UTC)."""
@@ -257,7 +265,7 @@ class Engine:
         """Every client order id of a member and what became of it."""
         return [
             [key, 0, *_fields(known)] if isinstance(known, Entry)
-            else [key, known.response, known.entry.id if known.entry else 0, known.reason]
+            else [key, known.response, known.entry.id if known.entry else 0, known.kind, *known.fault]
             for key, known in member.known.items()
         ]  # fmt: skip
 
@@ -268,7 +276,8 @@ class Engine:
             if not count & BEAT_MASK:
                 beat()
             if response:
-                member.known[key] = Change(entries.get(number), response, rest[0])
+                kind, reason, field, value, limit = rest
+                member.known[key] = Change(entries.get(number), response, kind, (reason, field, value, limit))
                 continue
             ids, desk_number, side, quantity, leaves, price, value, status, reason = rest
             member.known[key] = entry = entries[number] = Entry(
@@ -333,7 +342,7 @@ class Engine:
         self.events += 1
         self.counts.canceled += 1
         entry.status = CANCELED
-        member.known[key] = Change(entry, CANCELED_ANSWER)
+        member.known[key] = Change(entry, CANCELED_ANSWER, CANCEL)
         self._report(entry, _CANCELED, ids, number, now_ns)
 
     def _change(self, entry: Entry | Change | None, request: Request, quantity: int, price: int, stop: int,
@@ -424,7 +433,7 @@ class Engine:
         self.counts.canceled += 1
         entry.status, entry.reason = CANCELED, reason
         if request and request.kind == CANCEL:
-            request.member.known[request.key] = Change(entry, CANCELED_ANSWER)
+            request.member.known[request.key] = Change(entry, CANCELED_ANSWER, CANCEL)
             ids = request.ids[:AT_SYMBOL] + entry.ids[AT_SYMBOL:]
             self._report(entry, _CANCELED, ids, request.number, now_ns)
         elif reason in _EXPIRIES:
@@ -440,7 +449,7 @@ class Engine:
         if request:
             entry.ids = request.ids[:AT_SYMBOL] + entry.ids[AT_SYMBOL:]
             number = request.number
-            request.member.known[request.key] = Change(entry, REPLACED_ANSWER)
+            request.member.known[request.key] = Change(entry, REPLACED_ANSWER, MODIFY)
         if not entry.leaves:
             entry.status = FILLED
             del self._live[entry.id]
@@ -470,7 +479,7 @@ class Engine:
     def _refuse(self, request: Request, fault: Fault, now_ns: int) -> None:
         """Of a MODIFY or CANCEL."""
         self.counts.rejects += 1
-        request.member.known[request.key] = Change(None, REFUSED_ANSWER, fault[0])
+        request.member.known[request.key] = Change(None, REFUSED_ANSWER, request.kind, fault)
         request.member.refuse(request.kind, request.ids, now_ns, fault, request.side, request.number)
 
     def _state(self, member: Member, known: Entry | Change, ids: bytes, now_ns: int, side: int = 0,
@@ -479,8 +488,7 @@ class Engine:
         if isinstance(known, Entry):
             self._report(known, _FOUND, ids, number or known.number, now_ns)
         elif known.entry is None:
-            fault = (known.reason, Field.ORIG_CLIENT_ORDER_ID.value, 0, 0)
-            member.refuse(CANCEL, ids, now_ns, fault, side, number)
+            member.refuse(known.kind, ids, now_ns, known.fault, side, number)
         else:
             self._report(known.entry, _ANSWERS[known.response], ids, number, now_ns)
 

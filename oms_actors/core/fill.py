@@ -18,6 +18,7 @@ from oms_actors.core.execution import (
     FILLED_HEADS,
     INTENT,
     KEY_BYTES,
+    REQUEST_KIND,
     Counts,
     Member,
     Rules,
@@ -30,7 +31,7 @@ MARKET, LIMIT = OrderType.MARKET.value, OrderType.LIMIT.value
 _PRICE_BITS = 64
 _PRICE_MASK = (1 << _PRICE_BITS) - 1
 _CHANGE = 1 << 16
-"""Added to the reason for which a MODIFY or CANCEL was refused."""
+"""Times the kind of request, added to the reason for which a MODIFY or CANCEL was refused."""
 
 
 class FillModel:
@@ -94,11 +95,16 @@ class FillModel:
         """Nothing ever rests here."""
 
     def refuse(self, member: Member, ids: bytes, now_ns: int) -> None:
-        """Rejects a NEW as the exchange pleases."""
-        if ids[:KEY_BYTES] not in member.known:
-            member.known[ids[:KEY_BYTES]] = -Reason.VENUE_REJECT
-            self.counts.rejects += 1
-            member.refuse(NEW, ids, now_ns, (Reason.VENUE_REJECT, 0, 0, 0))
+        """Rejects a NEW as the exchange pleases; one that it knows is told how it stands."""
+        key, counts = ids[:KEY_BYTES], self.counts
+        if key in member.known:
+            self._state(member, member.known[key], ids, now_ns)
+            return
+        member.known[key] = -Reason.VENUE_REJECT
+        counts.requests += 1
+        counts.new += 1
+        counts.rejects += 1
+        member.refuse(NEW, ids, now_ns, (Reason.VENUE_REJECT, 0, 0, 0))
 
     def tick(self, now_ns: int) -> None:
         """Nothing ever expires here."""
@@ -144,14 +150,14 @@ class FillModel:
             return
         is_known = ids[:ACCOUNT_MAX] + ids[KEY_BYTES:AT_SYMBOL] in member.known
         reason = Reason.TOO_LATE if is_known else Reason.UNKNOWN_ORDER
-        member.known[key] = -reason - _CHANGE
+        member.known[key] = -reason - _CHANGE * (kind & REQUEST_KIND)
         self.counts.rejects += 1
         member.refuse(kind, ids, now_ns, (reason, Field.ORIG_CLIENT_ORDER_ID, 0, 0), side, number)
 
     def _state(self, member: Member, known: int, ids: bytes, now_ns: int, side: int = 0, number: int = 0) -> None:
         if known < -_CHANGE:
-            fault = (-known - _CHANGE, Field.ORIG_CLIENT_ORDER_ID, 0, 0)
-            member.refuse(Kind.CANCEL, ids, now_ns, fault, side, number)
+            kind, reason = divmod(-known, _CHANGE)
+            member.refuse(kind, ids, now_ns, (reason, Field.ORIG_CLIENT_ORDER_ID, 0, 0), side, number)
         elif known < 0:
             member.say(
                 ResponseType.QUERY_FOUND, ExecType.ORDER_STATUS, OrdStatus.REJECTED, ids, now_ns, side=side,

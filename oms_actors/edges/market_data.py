@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ipc import segment
-from ipc.broadcast import CastReader, CastWriter
+from ipc.broadcast import CastReader, CastWriter, Gap
 from oms_actors.core.book import BUY, SELL, Book, DepthLevel
 from oms_actors.core.engine import Trade
 from oms_actors.messages import INT64_MAX, SYMBOL_MAX
@@ -190,3 +190,51 @@ class MarketReader:
                 return message
         return b""
 
+
+
+class TradeTape:
+    """All trades in order, each once, whatever happens to the venue. `directory` is the venue's.
+
+    A venue that comes back tells its last trades again; what was told already is left out, and what was not is either
+    there or named by a `Gap`. Raises NotThere if the venue has never run.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._open()
+        self._last = self._last_ns = 0
+        self._ahead: MarketTrade | None = None
+
+    def read(self) -> MarketTrade | None:
+        """The next trade; None when there is none yet. Raises Gap, once per gap, with the number of trades lost."""
+        if self._ahead:
+            trade, self._ahead = self._ahead, None
+            return trade
+        while True:
+            try:
+                message = self._cast.read()
+            except Gap:
+                continue  # the numbers tell what is missing
+            if message is None:
+                if not self._market.replaced():
+                    return None
+                self.close()
+                self._open()
+                continue
+            trade = decode_trade(message)
+            last, seen_ns = self._last, self._last_ns
+            if trade.number <= last and trade.time_ns <= seen_ns:
+                continue
+            self._last, self._last_ns = trade.number, trade.time_ns
+            if last and trade.number > last + 1:
+                self._ahead = trade
+                raise Gap(self._cast.path, trade.number - last - 1)
+            return trade
+
+    def close(self) -> None:
+        self._cast.close()
+        self._market.close()
+
+    def _open(self) -> None:
+        self._market = MarketReader(self._directory)
+        self._cast = self._market.trades()

@@ -65,6 +65,7 @@ class VenueAdapter:
         self._venue_flag = _NO_BELL
         self._look_s = 0.0
         self._file = 0
+        self._polled = (0, 0)  # the venue's token of the file, and how far its reports were handed out
 
     # -- the port ---------------------------------------------------------------------------------------------------
 
@@ -80,6 +81,7 @@ class VenueAdapter:
             self._client = Duplex.attach_client(self._path)
         self._put = self._client.requests.try_put
         self._file = os.stat(self._path).st_ino
+        self._skip_polled(self._client)
         self._find_venue_bell()
 
     def send_logon(self, username: str, password: str) -> None:
@@ -119,8 +121,9 @@ class VenueAdapter:
         return self._client is not None and self._client.reports.ready()
 
     def close(self) -> None:
-        """Lets go of the rings; what was not polled twice stays there for the next client."""
+        """Lets go of the rings; what was not polled twice stays there for the next client's process."""
         if self._client:
+            self._polled = self._client.server_word, self._client.reports.position
             self._client.close()
             self._client = None
             self._put = _unconnected
@@ -186,6 +189,13 @@ class VenueAdapter:
     def _tell_concurrent_calls(self) -> None:
         while self._told_concurrent_calls < self.concurrent_calls and self._put(encode_command(Verb.CONCURRENT_CALL)):
             self._told_concurrent_calls += 1
+
+    def _skip_polled(self, client: Client) -> None:
+        """Steps over what this adapter has handed out before it was closed: it is given back at the next `poll`."""
+        token, position = self._polled
+        if token and token == client.server_word:
+            while client.reports.position < position and client.reports.peek() is not None:
+                pass
 
     def _link_bell(self) -> None:
         """Leaves word beside the file where the client sleeps."""
