@@ -192,7 +192,9 @@ def _trading(instance: str, do: Literal["halt", "resume", "close", "end_day"], s
     from oms_actors.actors.commands import Trading
     from oms_actors.cli.asking import ask
 
-    ask(instance, "venue", Trading(do, symbol))
+    refusal = ask(instance, "venue", Trading(do, symbol))
+    if refusal:
+        raise Failed(refusal)
     if json:
         emit({"done": do, "symbol": symbol or None})
     else:

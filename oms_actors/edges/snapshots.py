@@ -45,6 +45,8 @@ def write(folder: Path, role: str, position: Position, body: dict[str, Any]) -> 
         raise
     for old in _names(folder, role)[:-KEPT]:
         (folder / old).unlink(missing_ok=True)
+    for half in folder.glob(f"{role}-*.new"):  # of a writer that died
+        half.unlink(missing_ok=True)
     return path
 
 

@@ -2,7 +2,7 @@
 
     journal/venue-*.journal     per cycle one frame: for each ring frame taken a head (UPSTREAM: ring's file, position
                                 behind the frame, bytes) and the frame; a head without a name: time passed
-    venue/<generation>-<offset>.snapshot     the state when the journal was read up to that position
+    venue/venue-<generation>-<offset>.snapshot     the state when the journal was read up to there (`edges.snapshots`)
 
 A snapshot is written by a forked child, to which the parent's memory stands still, so the venue goes on at once. The
 child touches nothing but its own file, and first lets go of every descriptor: it must not keep the role's lock.
@@ -17,29 +17,25 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from zlib import crc32
 
 import msgspec
 
 from oms_actors import record
 from oms_actors.config import Resolved
-from oms_actors.edges import journals
+from oms_actors.edges import journals, snapshots
 from oms_actors.edges.disk import OsDisk
-from oms_actors.edges.journal import JournalWriter, Position, ReaderAhead, frames, remove_below
+from oms_actors.edges.journal import JournalError, JournalWriter, Position, ReaderAhead, frames, remove_below
+from oms_actors.edges.journal_format import segment_names
 from oms_actors.messages import Kind
 from oms_actors.record import UPSTREAM, VERSION
 
 ROLE = journals.VENUE
-SUFFIX = ".snapshot"
-SNAPSHOT_MAGIC = b"OMSVENU1"
 
 
-class Snapshot(msgspec.Struct, array_like=True):
+class Snapshot(msgspec.Struct):
     """`pending`: by member's number the frames of reports that have not left yet."""
 
     desk: int
-    generation: int
-    offset: int
     links: dict[str, tuple[int, int]]
     """By link: its file and how far its ring was read."""
     venue: bytes
@@ -84,13 +80,23 @@ class VenueJournal:
     # -- recovery ---------------------------------------------------------------------------------------------------
 
     def load(self) -> Snapshot | None:
-        """The newest snapshot that is whole and of this desk."""
-        for path in reversed(self._snapshots()):
-            snapshot = _read(path)
-            if snapshot and snapshot.desk == self.resolved.desk_id:
+        """The newest snapshot that checks out and is of this desk; None at the first start.
+
+        Raises JournalError if none does, and what it would stand for is no longer in the journal either.
+        """
+        for position, body in snapshots.read(self.folder, ROLE):
+            snapshot = msgspec.convert(body, Snapshot)
+            if snapshot.desk == self.resolved.desk_id:
                 self.links = dict(snapshot.links)
-                self._from = self._covered = Position(snapshot.generation, snapshot.offset)
+                self._from = self._covered = position
                 return snapshot
+        oldest = segment_names(self._disk, ROLE)[0][0]
+        if oldest.offset:
+            raise JournalError(
+                f"{self.folder}: no snapshot of the exchange checks out, and its journal begins only at offset "
+                f"{oldest.offset}: put a backup of {self.resolved.data_dir} in its place, or move it away and begin "
+                "with an empty exchange"
+            )
         return None
 
     def replay(self) -> Iterator[list[Input]]:
@@ -162,15 +168,15 @@ class VenueJournal:
                 gc.disable()  # it would only walk over, and so copy, all of the parent's memory
                 os.closerange(3, os.sysconf("SC_OPEN_MAX"))
                 os.nice(10)
-                whole = Snapshot(self.resolved.desk_id, at.generation, at.offset, self.links, dump(), pending)
-                _write(self._path(at), whole)
+                whole = Snapshot(self.resolved.desk_id, self.links, dump(), pending)
+                snapshots.write(self.folder, ROLE, at, msgspec.structs.asdict(whole))
                 code = 0
             finally:
                 os._exit(code)
 
     def finish(self, wait: bool = False) -> bool | None:
-        """Has the snapshot been written? True: yes, and what it makes superfluous is gone; False: it failed; None: not
-        yet, or there is none."""
+        """Has the snapshot been written? True: yes, and what the last two make superfluous is gone; False: it failed;
+        None: not yet, or there is none."""
         if not self._child:
             return None
         child, status = os.waitpid(self._child, 0 if wait else os.WNOHANG)
@@ -180,32 +186,5 @@ class VenueJournal:
         if status:
             self._covered = Position(0, 0)
             return False
-        for path in self._snapshots():
-            if path != self._path(self._covered):
-                path.unlink()
-        remove_below(self._disk, ROLE, self._covered)
+        remove_below(self._disk, ROLE, snapshots.oldest_position(self.folder, ROLE) or Position(0, 0))
         return True
-
-    def _path(self, at: Position) -> Path:
-        return self.folder / f"{at.generation:08d}-{at.offset:016x}{SUFFIX}"
-
-    def _snapshots(self) -> list[Path]:
-        return sorted(self.folder.glob(f"*{SUFFIX}"))
-
-
-def _write(path: Path, snapshot: Snapshot) -> None:
-    data = msgspec.msgpack.encode(snapshot)
-    temporary = path.with_suffix(".new")
-    with open(temporary, "wb") as file:
-        file.write(SNAPSHOT_MAGIC + crc32(data).to_bytes(4, "little") + data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-
-
-def _read(path: Path) -> Snapshot | None:
-    data = path.read_bytes()
-    head, crc, body = data[:8], data[8:12], data[12:]
-    if head != SNAPSHOT_MAGIC or int.from_bytes(crc, "little") != crc32(body):
-        return None
-    return msgspec.msgpack.decode(body, type=Snapshot)

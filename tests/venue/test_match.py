@@ -10,13 +10,15 @@ from time import monotonic, time_ns
 
 import pytest
 
+from ipc.broadcast import Gap
 from oms_actors.actors.commands import Trading
 from oms_actors.config import FaultsConfig
+from oms_actors.core.controls import encode_session
 from oms_actors.edges.exchange import decode_response
-from oms_actors.edges.journal import JournalFull
-from oms_actors.edges.market_data import MarketReader, decode_depth, decode_trade
+from oms_actors.edges.journal import JournalError, JournalFull
+from oms_actors.edges.market_data import MarketReader, TradeTape, decode_depth, decode_trade
 from oms_actors.errors import ONE
-from oms_actors.messages import CancelOrder, ModifyOrder, NewOrder, Request, ResponseType
+from oms_actors.messages import CancelOrder, ModifyOrder, NewOrder, Request, ResponseType, SessionEvent
 from tests.venue.desk import Bench, Client, intent
 
 ACK, FILL, REJECT = ResponseType.ACK, ResponseType.FILL, ResponseType.REJECT
@@ -184,37 +186,113 @@ def essence(report: bytes) -> bytes:
     return report[:5] + bytes((report[5] & ~2,)) + report[6:32] + report[40:]
 
 
-def test_a_snapshot_replaces_the_journal_that_it_covers(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, model="match")
-    client = Client(bench, "one")
-    rng = random.Random(1)
-    for n in range(300):
-        client.adapter.send_record(intent(flow(rng, n)))
-    client.told()
-    before = bench.role._venue.state_hash()
-    bench.start()  # every life has a segment of its own
+def snapshot_now(bench: Bench) -> None:
     bench.role._snapshot_due_ns = 0
     bench.role.work()
     assert bench.role._journal.finish(wait=True)
-    assert len(list((tmp_path / "data" / "venue").iterdir())) == 1
-    journals = list((tmp_path / "data" / "journal").glob("venue-*.journal"))
-    assert len(journals) == 1
+    bench.role._snapshot_due_ns = 1 << 62
+
+
+def two_snapshots(tmp_path: Path) -> tuple[Bench, Client, list[Path]]:
+    """A venue with two snapshots and three lives, and the snapshots, the older one first."""
+    bench = Bench(tmp_path, model="match")
+    client = Client(bench, "one")
+    rng = random.Random(1)
+    for life in range(3):
+        for n in range(100):
+            client.adapter.send_record(intent(flow(rng, 100 * life + n)))
+        client.told()
+        bench.start()  # every life has a segment of its own
+        if life < 2:
+            snapshot_now(bench)
+    return bench, client, sorted((tmp_path / "data" / "venue").iterdir())
+
+
+def spoil(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1] + bytes(1))
+
+
+def test_two_snapshots_replace_the_journal_below_the_older_one(tmp_path: Path) -> None:
+    bench, client, snapshots = two_snapshots(tmp_path)
+    before = bench.role._venue.state_hash()
+    assert len(snapshots) == 2
+    journals = sorted(path.name for path in (tmp_path / "data" / "journal").glob("venue-*.journal"))
+    assert journals[0].startswith("venue-00000002-")
     bench.start()
     assert bench.role._venue.state_hash() == before
     assert ACK in [r.type for r in client.send(order("1000"))]
     bench.role.stop()
 
 
-def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, model="match")
-    client = Client(bench, "one")
-    client.send(order("a"))
+def test_with_the_newest_snapshot_damaged_the_one_before_and_the_journal_give_the_same(tmp_path: Path) -> None:
+    bench, _, (_, newest) = two_snapshots(tmp_path)
     before = bench.role._venue.state_hash()
-    folder = tmp_path / "data" / "venue"
-    (folder / "99999999-0000000000000000.snapshot").write_bytes(b"OMSVENU1" + bytes(100))
+    spoil(newest)
     bench.start()
     assert bench.role._venue.state_hash() == before
     bench.role.stop()
+
+
+def test_with_all_snapshots_damaged_it_refuses_to_begin_with_an_empty_exchange(tmp_path: Path) -> None:
+    bench, _, snapshots = two_snapshots(tmp_path)
+    for path in snapshots:
+        spoil(path)
+    with pytest.raises(JournalError, match=r"no snapshot of the exchange checks out.*move it away"):
+        bench.start()
+
+
+def test_a_backlog_of_many_clients_is_taken_in_steps(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model="match")
+    clients = [Client(bench, f"c{n}") for n in range(20)]
+    for client in clients:
+        frames = [intent(order(f"{n}", price=1 + n)) for n in range(5_000)]
+        client.adapter.send_record(b"".join(frames))
+    bench.work(30)
+    assert bench.counters()["acks"] == 100_000
+    before = bench.role._venue.state_hash()
+    bench.start()
+    assert bench.role._venue.state_hash() == before
+    bench.role.stop()
+
+
+def test_nothing_that_stands_beside_garbage_gets_past_the_password(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, model="match", password="secret")
+    intruder = Client(bench, "one", logon=False)
+    intruder.adapter.send_record(encode_session(SessionEvent.LOGGED_ON, "one") + bytes(32))
+    assert [r.type for r in intruder.told()] == [ResponseType.LOGON_REJECT]
+    assert [r.type for r in intruder.send(order("a"))] == [REJECT]
+    assert bench.counters()["malformed"] == 1
+    bench.role.stop()
+
+
+def test_the_tape_has_every_trade_once_across_a_death(bench: Bench) -> None:
+    client = Client(bench, "one")
+    tape = TradeTape(str(bench.runtime / "venue"))
+    client.send(order("a", "SELL", 5), order("b", quantity=2))
+    assert [trade.number for trade in iter(tape.read, None) if trade] == [1]
+    for n in range(3):
+        client.adapter.send_record(intent(order(f"c{n}", quantity=1)))
+        bench.kill(n)  # before or after it is journalled, but before anybody was told
+    client.told()
+    assert [trade.number for trade in iter(tape.read, None) if trade] == [2, 3, 4]
+
+
+def test_trades_that_cannot_be_told_again_are_a_named_gap(bench: Bench) -> None:
+    client = Client(bench, "one")
+    tape = TradeTape(str(bench.runtime / "venue"))
+    client.send(order("a", "SELL", 9), order("b", quantity=1))
+    assert tape.read() is not None
+    client.adapter.send_record(intent(order("c", quantity=1)))
+    client.adapter.send_record(intent(order("d", quantity=1)))
+    bench.kill(1)
+    snapshot_now(bench)
+    bench.role._market.close()  # type: ignore[union-attr]  # a second death: the snapshot covers what was not told
+    bench.start()
+    client.send(order("e", quantity=1))
+    with pytest.raises(Gap) as gap:
+        tape.read()
+    assert gap.value.lost == 2
+    assert tape.read().number == 4  # type: ignore[union-attr]
 
 
 def test_faults_drop_double_displace_and_refuse_from_a_seed(tmp_path: Path) -> None:
