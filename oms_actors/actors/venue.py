@@ -25,21 +25,19 @@ from ipc.ring import FRAME_HEADER_BYTES
 from oms_actors import record
 from oms_actors.actors.commands import Stats, Trading
 from oms_actors.actors.shell import Context, main
-from oms_actors.config import VenueConfig
-from oms_actors.core.book import SelfTrade
 from oms_actors.core.controls import Verb, decode_session, encode_command, encode_session
 from oms_actors.core.engine import Engine
-from oms_actors.core.execution import Counts, Member, Rules
-from oms_actors.core.fill import FillModel
-from oms_actors.core.venue import OPERATOR, Model, Venue, is_intents
+from oms_actors.core.execution import Counts, Member
+from oms_actors.core.venue import OPERATOR, Venue, is_intents
 from oms_actors.edges.faults import Faults
 from oms_actors.edges.journal import JournalFull
 from oms_actors.edges.market_data import MarketWriter
 from oms_actors.edges.venue_journal import VenueJournal
+from oms_actors.edges.venue_past import make_model
 from oms_actors.edges.venue_server import Outbox, Port, Ports, sequence_of
 from oms_actors.errors import ONE
 from oms_actors.instance import VENUE, read_desk
-from oms_actors.messages import Kind, ReportFlag, SessionEvent, fixed
+from oms_actors.messages import Kind, ReportFlag, SessionEvent
 from oms_actors.record import REPORT_BYTES
 
 SCAN_NS = 200_000_000
@@ -398,14 +396,6 @@ class VenueRole:
         published = self._published[member.number]
         reports = (said[at : at + REPORT_BYTES] for at in range(0, len(said), REPORT_BYTES))
         self._outbox(member).add([_possible_duplicate(r) for r in reports if sequence_of(r) > published], 0)
-
-
-def make_model(config: VenueConfig) -> Model:
-    """The configured model."""
-    rules = Rules(config.symbols, fixed("tick_size", config.tick_size), fixed("lot_size", config.lot_size))
-    if config.model == "fill":
-        return FillModel(rules)
-    return Engine(rules, SelfTrade[config.self_trade.upper()])
 
 
 def _possible_duplicate(report: bytes) -> bytes:

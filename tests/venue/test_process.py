@@ -13,12 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from oms_actors.actors.venue import make_model
 from oms_actors.config import Config, DeskConfig, Resolved, VenueConfig
 from oms_actors.core.controls import encode_session
 from oms_actors.core.venue import Venue
-from oms_actors.edges.venue_journal import VenueJournal
 from oms_actors.edges.venue_link import VenueAdapter
+from oms_actors.edges.venue_past import VenuePast, make_model
 from oms_actors.errors import NotSent
 from oms_actors.messages import Kind, ResponseType, SessionEvent
 from tests.support.roles import resolve
@@ -113,7 +112,7 @@ def test_killed_over_and_over_it_ends_where_a_venue_ends_that_never_was(resolved
 def recovered(resolved: Resolved) -> Venue:
     """What the files say."""
     venue = Venue(make_model(resolved.config.venue))
-    journal = VenueJournal(resolved)
+    journal = VenuePast(resolved)
     snapshot = journal.load()
     assert snapshot is not None
     venue.load(snapshot.venue)
