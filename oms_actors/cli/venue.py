@@ -15,6 +15,7 @@ from oms_actors.cli import options
 from oms_actors.cli.output import FAILED, FINE, Failed, console, emit, note, table
 
 if TYPE_CHECKING:
+    from oms_actors.config import Config, Resolved
     from oms_actors.venue_replay import Replayed
     from oms_actors.venue_stress import Result
 
@@ -45,17 +46,12 @@ def run(config: options.ConfigFile = None, instance: Instance = ALONE, json: opt
 
     It matches orders unless the configuration says otherwise.
     """
-    import msgspec
-
     from oms_actors import app
     from oms_actors.cli.desk import exit_code, print_note
     from oms_actors.edges import settings
     from oms_actors.instance import VENUE
 
-    found, sources = settings.load(config, os.environ, instance)
-    if sources["venue.model"] == settings.DEFAULT:
-        found = msgspec.structs.replace(found, venue=msgspec.structs.replace(found.venue, model="match"))
-    resolved = app.resolve(found, instance, str(settings.config_dir(config, os.environ)))
+    resolved = app.resolve(_matching(config, instance), instance, str(settings.config_dir(config, os.environ)))
     directory = Path(resolved.runtime_dir) / VENUE
     note(f"exchange {instance!r}: data in {resolved.data_dir}. A desk trades here with this in its oms.toml:")
     note(f'[venue]\nenabled = false\n[exchange.options]\ndirectory = "{directory}"\nsession = "a name of its own"')
@@ -109,6 +105,65 @@ def _show_replay(found: Replayed) -> None:
     console().print(f"state {found.state_hash}")
     for line in found.bad_lines[:BAD_LINES_SHOWN]:
         note(line)
+
+
+# -- the event log ----------------------------------------------------------------------------------------------------
+
+
+@group.command()
+def events(
+    first: Annotated[int, typer.Option("--from", metavar="NUMBER", help="First event.")] = 1,
+    symbol: Annotated[str, typer.Option("--symbol", "-s", help="Only of this symbol.")] = "",
+    config: options.ConfigFile = None,
+    instance: options.Instance = options.DEFAULT,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per event, the state's hash last.")] = False,
+) -> None:
+    """Print what the books did, event by event, and the state's hash; also while the exchange runs."""
+    from oms_actors import venue_events
+    from oms_actors.cli.output import time_of
+
+    def tell(event: venue_events.VenueEvent) -> None:
+        if event.number < first or symbol not in ("", event.symbol):
+            return
+        if json:
+            emit(_fields(event))
+            return
+        fields = " ".join(f"{name}={value}" for name, value in event.fields.items())
+        head = f"{event.number:>9} {time_of(event.time_ns)} {event.symbol:<8} {event.event:<9}"
+        sys.stdout.write(f"{head} {event.client_order_id} {fields}\n")
+
+    told = venue_events.events(_resolved(config, instance), tell)
+    if json:
+        emit(_fields(told))
+    else:
+        note(f"{told.events:,} events, state {told.state_hash}")
+
+
+def _resolved(config: Path | None, instance: str) -> Resolved:
+    """Of the exchange that runs or, where none does, that would."""
+    from oms_actors import app
+    from oms_actors.cli.places import locate
+    from oms_actors.edges import settings
+    from oms_actors.errors import DeskDown
+    from oms_actors.instance import read_desk, runtime_dir
+
+    try:
+        return read_desk(runtime_dir(instance))
+    except DeskDown:
+        locate(config, instance)
+        return app.resolve(_matching(config, instance), instance, str(settings.config_dir(config, os.environ)))
+
+
+def _matching(config: Path | None, instance: str) -> Config:
+    """The configuration of an exchange by itself: it matches orders unless that is said otherwise."""
+    import msgspec
+
+    from oms_actors.edges import settings
+
+    found, sources = settings.load(config, os.environ, instance)
+    if sources["venue.model"] == settings.DEFAULT:
+        found = msgspec.structs.replace(found, venue=msgspec.structs.replace(found.venue, model="match"))
+    return found
 
 
 # -- stress -----------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ DAY, GTC, GTD = TimeInForce.DAY.value, TimeInForce.GTC.value, TimeInForce.GTD.va
 IOC, FOK = TimeInForce.IOC.value, TimeInForce.FOK.value
 
 ACCEPTED, REJECTED, TRADE, CANCELED, REPLACED, TRIGGERED = range(1, 7)
+EVENT_NAMES = ("", "ACCEPTED", "REJECTED", "TRADE", "CANCELED", "REPLACED", "TRIGGERED")
 
 _UNKNOWN = (Reason.UNKNOWN_ORDER.value, Field.ORIG_CLIENT_ORDER_ID.value, 0, 0)
 _NO_LIQUIDITY, _SELF_TRADE = Reason.NO_LIQUIDITY.value, Reason.SELF_TRADE.value

@@ -37,6 +37,7 @@ from oms_actors.core.execution import (
 )
 from oms_actors.errors import Field, Reason
 from oms_actors.messages import ACCOUNT_MAX, ExecType, Flag, Kind, OrderType, OrdStatus, ResponseType, TimeInForce
+from oms_actors.record import text
 
 NEW, MODIFY, CANCEL = Kind.INTENT_NEW.value, Kind.INTENT_MODIFY.value, Kind.INTENT_CANCEL.value
 POST_ONLY, POSSIBLE_RESEND = Flag.POST_ONLY.value, Flag.POSSIBLE_RESEND.value
@@ -133,6 +134,8 @@ class Engine:
         self._live: dict[int, Entry] = {}
         self._last_id = 0
         self._executions = 0
+        self.log: Callable[[int, bytes, tuple[int, ...], int], object] | None = None
+        """Is told every event of every book: number, symbol (padded), event (see `core.book`), time."""
         self._said: list[tuple[int, ...]] = []
         self._next_expiry_ns = 0
 
@@ -144,7 +147,7 @@ class Engine:
             self.tick(now_ns)
         known, live, said, books, out = member.known, self._live, self._said, self.books, member.out
         owner, order_id, ack, heads = member.number, self._last_id, ACK.pack, ACK_HEADS
-        symbol, book, rested = b"", None, 0
+        symbol, book, rested, logged = b"", None, 0, self.log is not None
         for (kind, _, side, order_type, time_in_force, flags, quantity, price, stop, expire, ids, number
              ) in INTENT.iter_unpack(frame):  # fmt: skip
             key = ids[:KEY_BYTES]
@@ -159,7 +162,7 @@ class Engine:
                     self.touched.add(symbol)
             if kind != NEW:
                 entry = known.get(ids[:ACCOUNT_MAX] + ids[KEY_BYTES:AT_SYMBOL])
-                if kind == CANCEL and type(entry) is Entry and entry.book is book and not entry.status:
+                if kind == CANCEL and type(entry) is Entry and entry.book is book and not (entry.status or logged):
                     self._cancel(entry, key, ids, number, now_ns)
                 else:
                     self._change(entry, Request(member, kind, key, ids, side, number), quantity, price, stop, now_ns)
@@ -171,7 +174,7 @@ class Engine:
                 continue
             live[order_id] = entry
             book.new(order_id, side, quantity, price, owner)
-            if len(said) > 1 or said[0][0] != ACCEPTED:
+            if len(said) > 1 or said[0][0] != ACCEPTED or logged:
                 self._tell(symbol, now_ns)
                 continue
             said.clear()  # it rests: the shortest way, `_tell` written out
@@ -287,6 +290,11 @@ class Engine:
             if status == OPEN:
                 self._live[number] = entry
 
+    def client_order_id(self, order_id: int) -> str:
+        """Of an order that is open, or was when the event came that is being logged; "" of any other."""
+        entry = self._live.get(order_id)
+        return text(entry.ids[ACCOUNT_MAX:KEY_BYTES]) if entry else ""
+
     # -- requests ---------------------------------------------------------------------------------------------------
 
     def _book(self, symbol: bytes) -> Book | None:
@@ -372,6 +380,9 @@ class Engine:
     def _tell(self, symbol: bytes, now_ns: int, request: Request | None = None) -> None:
         """Turns what a book has said into reports and market events."""
         said, live = self._said, self._live
+        if self.log:
+            for number, event in enumerate(said, self.events + 1):
+                self.log(number, symbol, event, now_ns)
         for event in said:
             kind = event[0]
             if kind == TRADE:

@@ -29,11 +29,11 @@ class Bench:
         config = Config(
             desk=DeskConfig(segment_bytes=4 << 20), venue=VenueConfig(**({"latency_us": 0} | venue))
         )
-        resolved = Resolved(
+        self.resolved = Resolved(
             instance="t", runtime_dir=str(self.runtime), data_dir=str(self.data), config_dir="", desk_id=1,
             config=config,
         )  # fmt: skip
-        (self.runtime / "desk.json").write_bytes(msgspec.json.encode(resolved))
+        (self.runtime / "desk.json").write_bytes(msgspec.json.encode(self.resolved))
         self.bell = Bell.create(str(self.runtime / "venue.bell"))
         self.role = self.start()
 

@@ -14,11 +14,14 @@ from ipc.broadcast import Gap
 from oms_actors.actors.commands import Trading
 from oms_actors.config import FaultsConfig
 from oms_actors.core.controls import encode_session
+from oms_actors.core.engine import Engine
+from oms_actors.core.execution import Member, Rules
 from oms_actors.edges.exchange import decode_response
 from oms_actors.edges.journal import JournalError, JournalFull
 from oms_actors.edges.market_data import MarketReader, TradeTape, decode_depth, decode_trade
 from oms_actors.errors import ONE
 from oms_actors.messages import CancelOrder, ModifyOrder, NewOrder, Request, ResponseType, SessionEvent
+from oms_actors.venue_events import VenueEvent, events
 from tests.venue.desk import Bench, Client, intent
 
 ACK, FILL, REJECT = ResponseType.ACK, ResponseType.FILL, ResponseType.REJECT
@@ -239,6 +242,33 @@ def test_with_all_snapshots_damaged_it_refuses_to_begin_with_an_empty_exchange(t
         spoil(path)
     with pytest.raises(JournalError, match=r"no snapshot of the exchange checks out.*move it away"):
         bench.start()
+
+
+def test_the_event_log_has_every_event_with_its_number_and_ends_in_the_same_state(tmp_path: Path) -> None:
+    bench, _, _ = two_snapshots(tmp_path)
+    found: list[VenueEvent] = []
+    told = events(bench.resolved, found.append)
+    assert [event.number for event in found] == list(range(found[0].number, told.events + 1))
+    assert found[0].number > 1  # the first life is below both snapshots
+    assert told.state_hash == bench.role._venue.state_hash()
+    trades = [event.fields for event in found if event.event == "TRADE"]
+    assert trades
+    assert all(Decimal(fields["quantity"]) > 0 and fields["maker"] for fields in trades)
+    bench.role.stop()
+
+
+def test_a_log_changes_nothing_of_what_the_engine_says(tmp_path: Path) -> None:
+    plain, logged = Engine(Rules()), Engine(Rules())
+    numbers: list[int] = []
+    logged.log = lambda number, symbol, event, time_ns: numbers.append(number)
+    one, two, rng = Member(1, "one"), Member(1, "one"), random.Random(3)
+    for n in range(40):
+        frame = b"".join(intent(flow(rng, 50 * n + i)) for i in range(50))
+        plain.step(one, frame, n)
+        logged.step(two, frame, n)
+    assert one.out == two.out
+    assert plain.dump() == logged.dump()
+    assert numbers == list(range(1, plain.events + 1))
 
 
 def test_a_backlog_of_many_clients_is_taken_in_steps(tmp_path: Path) -> None:
