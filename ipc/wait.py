@@ -11,7 +11,9 @@ producer saw the flag or the sleeper sees the data. Python has no fence, but a l
 has: taking it is one locked instruction, 0.05 µs. (`process_barrier` needs no fence of the producers, but interrupts
 every processor that runs one of us; in a virtual machine that is 12 µs for each sleep, and as much for everybody else.)
 
-A sleep lasts 50 ms at most, so a producer killed or stopped between clearing the word and waking costs 50 ms.
+A sleep lasts 50 ms at most, so a producer killed or stopped between clearing the word and waking costs 50 ms. Where
+nothing at all is going on, each sleep may last twice as long as the last one, up to 200 ms, until somebody rings: it is
+the waking that costs an idle process its processor time.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ BELL_MAGIC = int.from_bytes(b"OMSBELL\0", "little")
 BELL_VERSION = 1
 BELL_BYTES = 192
 BELL_MAGIC_AT, BELL_VERSION_AT, BELL_FLAG_AT, BELL_COUNTERS_AT = 0, 8, 64, 128
-SLEEP_NS_MAX = 50_000_000
+SLEEP_NS_MAX, QUIET_NS_MAX = 50_000_000, 200_000_000
 LOST_GRACE_NS = 10_000_000
 
 _SLEEPS, _WAKES, _CAP_ENDS, _LOST, _LATE = range(BELL_COUNTERS_AT // 8, BELL_COUNTERS_AT // 8 + 5)
@@ -81,7 +83,9 @@ class Bell:
     be put off between the two for longer than a consumer wants to wait for a statistic.
     """
 
-    __slots__ = ("_address", "_fence", "_interrupted", "_word", "_words", "flag", "lost_grace_ns", "segment", "spin")
+    __slots__ = (
+        "_address", "_cap_ns", "_fence", "_interrupted", "_word", "_words", "flag", "lost_grace_ns", "segment", "spin",
+    )  # fmt: skip
 
     def __init__(self, view: memoryview, name: str = "bell", spin: int = 0) -> None:
         register_for_barriers()
@@ -96,6 +100,7 @@ class Bell:
         self._address = ctypes.addressof(self._word)
         self._fence = allocate_lock()
         self._interrupted = False
+        self._cap_ns = SLEEP_NS_MAX
         self.spin = spin
         self.lost_grace_ns = LOST_GRACE_NS
         self.segment: segment.Segment | None = None
@@ -147,7 +152,7 @@ class Bell:
                 left_ns = deadline_ns - monotonic_ns()
                 if left_ns <= 0 or self._interrupted:
                     return False
-                if self._sleep(min(left_ns, SLEEP_NS_MAX), ready) or monotonic_ns() >= deadline_ns:
+                if self._sleep(min(left_ns, self._cap_ns), ready) or monotonic_ns() >= deadline_ns:
                     return ready()
         finally:
             flag[0] = 0
@@ -165,8 +170,11 @@ class Bell:
             if ready():
                 rung = self._futex_wait(self.lost_grace_ns) != errno.ETIMEDOUT or not self.flag[0]
                 words[_LATE if rung else _LOST] += 1
+            elif ns == self._cap_ns:
+                self._cap_ns = min(2 * ns, QUIET_NS_MAX)
         elif error != errno.EINTR:
             words[_WAKES] += 1
+            self._cap_ns = SLEEP_NS_MAX
         return error == errno.EINTR
 
     def _futex_wait(self, ns: int) -> int:

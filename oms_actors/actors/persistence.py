@@ -45,6 +45,8 @@ READ_BYTES = 1 << 20
 RECORD_BYTES = 192
 """The smallest common record: turns a backlog in bytes into one in records."""
 PAUSE_NS, PAUSE_MAX_NS = 50 * MS, 2_000 * MS
+QUIET_NS = 200 * MS
+"""Where nothing is going on, rows may come so late."""
 STUCK_NS = 5_000 * MS
 """A sender's frame that waits so long for intake's refers to requests that intake's journal does not have."""
 ROLES = (journals.INTAKE, journals.SENDER)
@@ -130,6 +132,7 @@ class PersistenceRole:
         self.responses_log = ResponsesLog(data / "responses.log") if settings.responses_log else None
         folder, every = journals.folder(self.resolved), self.resolved.config.desk.snapshot_bytes
         self.snapshots = [SnapshotStarter(context.runtime, folder, role, every, self.log) for role in ROLES]
+        self._look_ns = max(self.interval_ns, MS)
         self._pause_ns = PAUSE_NS
         self._next_ns = 0  # not before (monotonic)
         self._stuck_ns = 0
@@ -160,8 +163,13 @@ class PersistenceRole:
 
     def next_due_ns(self) -> int:
         """When a batch may be due, or the next look: nobody rings for what may wait for the interval anyway, since
-        waking somebody is what costs most at low rates."""
-        return self._next_ns if self._has_work() else monotonic_ns() + max(self.interval_ns, MS)
+        waking somebody is what costs most at low rates. The longer nothing has come, the rarer the looks."""
+        if self._has_work():
+            self._look_ns = max(self.interval_ns, MS)
+            return self._next_ns
+        look_ns = self._look_ns
+        self._look_ns = max(look_ns, min(2 * look_ns, QUIET_NS))
+        return monotonic_ns() + look_ns
 
     def command(self, message: object) -> object:
         """Stats only."""

@@ -55,6 +55,7 @@ ROOM_BYTES = 8 << 20
 FULL_RETRY_NS = 200 * MS
 MASS_STEP = 2048
 """Orders of a mass action dealt with in one cycle."""
+POLL_NS = 50 * MS
 ROOM_RETRY_NS = MS
 """So long after the adapter had no room it is asked again."""
 FRAME_RECORDS = 12_288
@@ -218,6 +219,8 @@ class SenderRole:
             due.append(self._results_since + RESULTS_WAIT_NS)
         if machine.due_ns:
             due.append(machine.due_ns)
+        if self.caller.must_be_polled and machine.link is not Link.DOWN:
+            due.append(now + POLL_NS)
         if machine.on_line:
             if self._hours >= Hours.OPEN and (free_ns := core.release_due_ns(self._hours is Hours.CLOSING)):
                 due.append(max(free_ns, self._room_ns))

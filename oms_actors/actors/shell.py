@@ -2,7 +2,7 @@
 
 The actor's inbox *is* its shared memory: `get()` waits at the process's doorbell for the role's sources (rings,
 timers) and for the mailbox, and returns the next envelope: WORK, or one control message. A pass beats the heart
-whether or not there was anything to do, at least every 100 ms (the bell looks again every 50 ms).
+whether or not there was anything to do, at least every 200 ms.
 
 The actor runs on its own thread, the role is constructed on it, and nothing else ever calls the role. The main thread
 only waits for signals (SIGTERM and SIGINT stop the actor in order). Whatever fails ends the process, with its own
@@ -48,7 +48,7 @@ from oms_actors.instance import DESK_FILE
 
 __all__ = ["Context", "ExitCode", "RemoteRef", "Role", "main", "remote_ref"]
 
-IDLE_S: Final = 0.1
+IDLE_S: Final = 0.2
 REPLY_TIMEOUT_S: Final = 0.001
 _REPLY_WRITERS_MAX: Final = 16
 _ACTOR_ENDED: Final = signal.SIGUSR1

@@ -12,7 +12,8 @@ It may also have `poll()`, called often on the sender's thread, `ready()`, wheth
 `query(client_order_id)`, answered by QUERY_FOUND or QUERY_NOT_FOUND, `room()`, how many requests it takes now (what
 is more waits in the queue), and two attributes: `deduplicates`, the
 exchange recognises a client order id that it has seen; `resumes`, a new connection goes on where the last one ended,
-so that nothing that was on its way is lost.
+so that nothing that was on its way is lost. One with `poll` and `rings = True` promises that the sender's bell is rung
+whenever there is something to poll; any other is polled every 50 ms at least.
 `send` may raise NotSent, which promises that nothing left; every other exception means that nobody knows. A
 ConnectionError out of `send` or `query` says besides that the connection is gone, as the response DISCONNECTED does.
 
@@ -201,6 +202,8 @@ class Caller:
         self._vitals: Vitals = vitals or _NoVitals()
         self._owner = (os.getpid(), threading.get_ident())
         self._poll = getattr(adapter, "poll", None)
+        self.must_be_polled = self._poll is not None and not getattr(adapter, "rings", False)
+        """Nobody tells when there is something to poll."""
         self._query_takes_account = self.can_query and _takes(adapter, "query", "account")
 
     def connect(self, responses: Responses) -> None:

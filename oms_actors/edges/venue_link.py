@@ -54,6 +54,7 @@ class VenueAdapter:
         self.on_records: Callable[[bytes], None] | None = None
         self.concurrent_calls = 0
         self._directory, self._session, self._bell_path = directory, session, bell
+        self.rings = bool(bell)
         self._path = os.path.join(directory, session + LINK_SUFFIX)
         self._sizes = (request_bytes, report_bytes)
         self._inside = threading.Lock()

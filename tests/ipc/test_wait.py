@@ -1,5 +1,6 @@
 """The doorbell: who sleeps is woken, who is awake costs the producer one load."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -25,8 +26,20 @@ def test_a_wait_with_something_ready_does_not_sleep() -> None:
 def test_a_wait_ends_at_its_timeout_and_says_so() -> None:
     bell = memory_bell()
     assert not bell.wait(lambda: False, timeout_s=0.12)
-    assert bell.sleeps >= 3, "one sleep is 50 ms at most"
+    assert bell.sleeps >= 2, "the first sleep is 50 ms at most"
     assert bell.wakes == 0
+
+
+def test_the_quieter_it_is_the_longer_a_sleep_until_somebody_rings(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, asked = memory_bell(), []
+    monkeypatch.setattr(Bell, "_futex_wait", lambda self, ns: asked.append(ns) or errno.ETIMEDOUT)
+    monkeypatch.setattr("ipc.wait.monotonic_ns", lambda: 50_000_000 * len(asked))
+    assert not bell.wait(lambda: False, timeout_s=0.3)
+    assert asked[:4] == [50_000_000, 100_000_000, 200_000_000, 150_000_000], "at most 200 ms, nor beyond the deadline"
+    monkeypatch.setattr(Bell, "_futex_wait", lambda self, ns: asked.append(ns) or 0)
+    bell.wait(lambda: len(asked) > 6, timeout_s=60)
+    bell.wait(lambda: len(asked) > 7, timeout_s=60)
+    assert asked[-1] == 50_000_000
 
 
 def test_a_ring_from_another_thread_ends_the_sleep() -> None:
