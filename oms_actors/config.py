@@ -70,6 +70,19 @@ class SessionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     logons_per_minute: int = 60
 
 
+class ScopeLimitConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[throttle.limits]]`: a further limit, of the desk as a whole, of accounts or of symbols."""
+
+    scope: Literal["desk", "account", "symbol"]
+    name: str = ""
+    """Of the account or symbol; "" = each of them by itself."""
+    rate: int
+    per_ms: int = 1_000
+    window: Literal["sliding", "fixed"] = "sliding"
+    margin_ms: int = 0
+    reserve_cancels: int = 0
+
+
 class ThrottleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[throttle]`: what the exchange lets us send."""
 
@@ -79,6 +92,8 @@ class ThrottleConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     margin_ms: int = 0
     reserve_cancels: int = 0
     count: tuple[Literal["new", "modify", "cancel"], ...] = ("new", "modify", "cancel")
+    limits: tuple[ScopeLimitConfig, ...] = ()
+    """All of them hold, besides the one above."""
 
 
 class QueueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -212,6 +227,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 Range = tuple[float, float]
 _MS_MAX = 86_400_000
 
+_LIMIT_RANGES: dict[str, Range] = {
+    "rate": (1, MAX_RATE),
+    "per_ms": (1, _MS_MAX),
+    "margin_ms": (0, 60_000),
+    "reserve_cancels": (0, MAX_RATE),
+}
 RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
     DeskConfig: {
         "segment_bytes": (4 << 20, 4 << 30),
@@ -230,12 +251,8 @@ RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
         "reconnect_max_ms": (1, _MS_MAX),
         "logons_per_minute": (1, 6_000),
     },
-    ThrottleConfig: {
-        "rate": (1, MAX_RATE),
-        "per_ms": (1, _MS_MAX),
-        "margin_ms": (0, 60_000),
-        "reserve_cancels": (0, MAX_RATE),
-    },
+    ThrottleConfig: _LIMIT_RANGES,
+    ScopeLimitConfig: _LIMIT_RANGES,
     QueueConfig: {"capacity": (1, 100_000_000), "max_queue_age_ms": (0, _MS_MAX)},
     UpstreamsConfig: {"disconnect_grace_ms": (0, _MS_MAX)},
     ExchangeConfig: {

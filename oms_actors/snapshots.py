@@ -16,15 +16,14 @@ from oms_actors import instance
 from oms_actors.config import Resolved
 from oms_actors.core.exposure import Exposure
 from oms_actors.core.intake import Intake
-from oms_actors.core.pending import SenderSettings
 from oms_actors.core.risk import Risk
 from oms_actors.core.sender import Sender
-from oms_actors.core.throttle import Throttle, ThrottleLimit
 from oms_actors.edges import journals, snapshots
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.intake_fold import INTAKE, IntakeFold
 from oms_actors.edges.limits import limits_of
 from oms_actors.edges.sender_fold import SenderFold
+from oms_actors.edges.sending import scopes_of, settings_of, throttle_of
 
 
 def write(runtime: Path, role: str) -> Path | None:
@@ -40,8 +39,8 @@ def write(runtime: Path, role: str) -> Path | None:
 
 def _sender(resolved: Resolved) -> SenderFold:
     config = resolved.config
-    throttle = Throttle(ThrottleLimit(rate=config.throttle.rate))  # as many calls remembered as the sender needs
-    core = Sender(SenderSettings(), throttle, Risk(limits_of(config.risk)))
+    # The limits decide how many calls are remembered; whether the exchange deduplicates matters to nothing here.
+    core = Sender(settings_of(config, False), throttle_of(config), Risk(limits_of(config.risk)), scopes_of(config))
     return SenderFold(core, OsDisk(journals.folder(resolved)), journals.boot_word())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ def snapshot(instance: str) -> dict[str, Any]:
         "up_s": round((time.time_ns() - found.document["started_at_ns"]) / 1e9, 1),
         "processes": processes(runtime, found),
         "session": session(runtime, counters.get("sender", {})),
-        "throttle": throttle(counters.get("sender", {})),
+        "throttle": throttle(counters.get("sender", {})) | {"limits": limits(runtime, counters.get("sender", {}))},
         "queue": {
             "depth": counters.get("sender", {}).get("queue_depth", 0),
             "capacity": counters.get("sender", {}).get("queue_capacity", 0),
@@ -140,6 +141,25 @@ def throttle(sender: dict[str, int]) -> dict[str, Any]:
         "used": sender.get("throttle_used", 0),
         "next_free_ms": max(0, (next_ns - time.monotonic_ns()) / 1e6) if next_ns else 0,
     }
+
+
+def limits(runtime: Path, sender: dict[str, int]) -> list[dict[str, Any]]:
+    """The further limits of the throttle: scope, rate and window, and of whoever has used most of each: `name`, `used`,
+    `next_free_ms` (0: now)."""
+    try:
+        configured = places.read_desk(runtime).config.throttle.limits
+    except (DeskDown, OSError, msgspec.DecodeError):
+        return []
+    found = []
+    for at, limit in enumerate(configured):
+        used, free_ns, *words = (
+            sender.get(f"limit_{at}_{what}", 0) for what in ("used", "next_free_ns", "name_0", "name_1")
+        )
+        left_ms = max(0, (free_ns - time.monotonic_ns()) / 1e6) if used >= limit.rate and free_ns else 0
+        name = struct.pack("<qq", *words).rstrip(b"\0").decode("ascii", "replace")
+        found.append({"scope": limit.scope, "name": name or limit.name, "rate": limit.rate, "per_ms": limit.per_ms,
+                      "used": used, "next_free_ms": left_ms})  # fmt: skip
+    return found
 
 
 # -- pages and rings --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ the next frame. Reports leave (as that very frame) once they are durable.
 from __future__ import annotations
 
 import logging
+import struct
 import time
 from array import array
 from collections import Counter, deque
@@ -25,14 +26,13 @@ from oms_actors import instance
 from oms_actors.actors.commands import MassCancel, Reconnect, ReEnable, Reload, Resolve, Stats, Why
 from oms_actors.actors.session import Hours, Session
 from oms_actors.actors.shell import Context, main
-from oms_actors.config import Config, Resolved
+from oms_actors.config import Resolved
 from oms_actors.core.batches import Batches
 from oms_actors.core.ledger import Call
 from oms_actors.core.mass_action import Mass, mass_action
-from oms_actors.core.pending import COUNTERS, SenderSettings
+from oms_actors.core.pending import COUNTERS
 from oms_actors.core.risk import Risk
 from oms_actors.core.session import Action, Link
-from oms_actors.core.throttle import Throttle, ThrottleLimit
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.exchange import Caller, Responses, load_adapter
@@ -42,6 +42,7 @@ from oms_actors.edges.kill_switch import Kill, KillSwitch
 from oms_actors.edges.limits import limits_of
 from oms_actors.edges.send_cursor import SendCursor
 from oms_actors.edges.sender_fold import SenderFold
+from oms_actors.edges.sending import scopes_of, settings_of, throttle_of
 from oms_actors.edges.session_page import SessionView
 from oms_actors.errors import NotSent, Reason, WrongCaller
 from oms_actors.messages import Kind, Outcome, SessionEvent
@@ -73,33 +74,9 @@ _SILENT = frozenset((_RESULT, Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_C
 """Nobody is told anything by these: intake may take them in whenever it is awake, unless the queue is short of room."""
 
 
-def settings_of(config: Config, deduplicates: bool) -> SenderSettings:
-    """The configuration as the core wants it."""
-    kinds = {"new": Kind.NEW, "modify": Kind.MODIFY, "cancel": Kind.CANCEL}
-    return SenderSettings(
-        after_send_forward=config.queue.after_send == "forward",
-        modify_loses_place=config.queue.modify_loses_place,
-        max_queue_age_ns=config.queue.max_queue_age_ms * MS,
-        ack_timeout_ns=config.exchange.ack_timeout_ms * MS,
-        retries=config.exchange.not_sent_retries,
-        retry_delay_ns=config.exchange.not_sent_delay_ms * MS,
-        counted=frozenset(int(kinds[name]) for name in config.throttle.count),
-        cancel_lane=config.throttle.reserve_cancels > 0,
-        query_settle_ns=config.exchange.query_settle_ms * MS,
-        query_interval_ns=config.exchange.query_interval_ms * MS,
-        query_attempts=config.exchange.query_attempts,
-        crossing=config.queue.internal_crossing,
-        deduplicates=deduplicates,
-    )
-
-
-def throttle_of(config: Config) -> Throttle:
-    """The throttle of `[throttle]`."""
-    throttle = config.throttle
-    return Throttle(ThrottleLimit(
-        rate=throttle.rate, per_ns=throttle.per_ms * MS, window=throttle.window, margin_ns=throttle.margin_ms * MS,
-        reserve_cancels=throttle.reserve_cancels,
-    ))  # fmt: skip
+def limit_counters(at: int) -> tuple[str, ...]:
+    """Counters of the page for `[[throttle.limits]]` number `at`: used, next free, and in two words whose that is."""
+    return tuple(f"limit_{at}_{what}" for what in ("used", "next_free_ns", "name_0", "name_1"))
 
 
 class SenderRole:
@@ -130,10 +107,11 @@ class SenderRole:
         self.caller = Caller(adapter, context.vitals)
         self.responses = Responses(context.bell)
         risk = Risk(limits_of(config.risk))
-        self.core = Batches(settings_of(config, self.caller.deduplicates), throttle_of(config), risk)
+        self.core = Batches(settings_of(config, self.caller.deduplicates), throttle_of(config), risk, scopes_of(config))
         view = SessionView(context.runtime / instance.SESSION_PAGE)
         self.session = Session(config.session, self.core, self.caller, self.responses, view, self.log)
-        self.page = Page.create(context.path(f"{context.name}.page"), PAGE_COUNTERS, HISTOGRAMS)
+        extra = [name for at in range(len(config.throttle.limits)) for name in limit_counters(at)]
+        self.page = Page.create(context.path(f"{context.name}.page"), (*PAGE_COUNTERS, *extra), HISTOGRAMS)
         self._histograms = [self.page.histogram(name) for name in HISTOGRAMS]
         self.journal: JournalWriter = journals.open_writer(self.resolved, journals.SENDER)
         self.cursor = SendCursor(self.resolved)
@@ -513,6 +491,15 @@ class SenderRole:
         ))  # fmt: skip
         first = page.index(PAGE_COUNTERS[0])
         page.words[first : first + len(values)] = memoryview(values)  # in the order of PAGE_COUNTERS
+        if core.scopes.limits:
+            self._publish_limits(now)
+
+    def _publish_limits(self, now: int) -> None:
+        """Of each further limit: who has used most of it."""
+        for at, (name, used, free_ns) in enumerate(self.core.scopes.fullest(now)):
+            words = struct.unpack("<qq", name.ljust(16, b"\0"))
+            for counter, value in zip(limit_counters(at), (used, free_ns, *words), strict=True):
+                self.page[counter] = value
 
     def _bell(self, role: str) -> Bell:
         """The doorbell of another process; made here if it has not started yet."""

@@ -109,6 +109,11 @@ def _show(found: dict[str, Any]) -> None:
         screen.print(f"Session {session['state']}{date}{change}; exchange connection {session['link']}")
         free = f", next token in {throttle['next_free_ms']:,.1f} ms" if throttle["next_free_ms"] else ""
         screen.print(f"Throttle {throttle['used']:,} of {throttle['rate']:,} used{free}")
+        for each in throttle["limits"]:
+            free = f", next token in {each['next_free_ms']:,.1f} ms" if each["next_free_ms"] else ""
+            whose = f"{each['scope']} {each['name']}".strip()
+            window = f"{each['rate']:,} per {each['per_ms']:,} ms"
+            screen.print(f"  {whose}: {each['used']:,} of {window} used{free}")
         screen.print(f"Queue {queue['depth']:,} of {queue['capacity']:,} waiting")
     for alarm in found["alarms"]:
         screen.print(f"[bold red]! {alarm}[/bold red]")
@@ -129,7 +134,8 @@ def _show(found: dict[str, Any]) -> None:
 
 def _show_counters(found: dict[str, Any]) -> None:
     for role, counters in found["counters"].items():
-        words = [f"{name} {cell(value)}" for name, value in counters.items() if value and not name.endswith("_ns")]
+        shown = {name: value for name, value in counters.items() if not name.endswith("_ns") and "limit_" not in name}
+        words = [f"{name} {cell(value)}" for name, value in shown.items() if value]
         console().print(f"[bold]{role}[/bold]  {', '.join(words) or 'nothing yet'}")
     table("", ("latency", "count", "p50 µs", "p99 µs", "p99.9 µs", "max µs"), (
         (name, each["count"], each["p50_us"], each["p99_us"], each["p999_us"], each["max_us"])

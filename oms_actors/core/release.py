@@ -177,7 +177,10 @@ class Release(Interventions):
     def _granted(self, item: Pending) -> bool:
         if item.kind not in self.settings.counted:
             return True
-        if not self.throttle.take(self.now, item.kind == CANCEL):
+        cancel = item.kind == CANCEL
+        if self.scopes.limits and self.scopes.full(self.now, cancel):
+            return False
+        if not self.throttle.take(self.now, cancel):
             return False
         self.scopes.take(item, self.now)
         return True
@@ -197,7 +200,7 @@ class Release(Interventions):
         return min(due, default=0)
 
     def _free_ns(self, cancel: bool, scope: Scope | None) -> int:
-        free_ns = self.throttle.next_free_ns(self.now, cancel)
+        free_ns = max(self.throttle.next_free_ns(self.now, cancel), self.scopes.desk_free_ns(self.now, cancel))
         return max(free_ns, self.scopes.next_free_ns(scope, self.now, cancel)) if scope else free_ns
 
     def _blocking(self, item: Pending) -> Scope | None:
@@ -352,11 +355,7 @@ class Release(Interventions):
         item: Pending | None = self.changes.get(key) or order
         if item is None:
             return None
-        free_ns = self.throttle.next_free_ns(self.now, item.kind == CANCEL)
-        if item.held == SCOPED:
-            owner = item if isinstance(item, Order) else item.order
-            scopes = (self.scopes.next_free_ns(each, self.now, item.kind == CANCEL) for each in self.scopes.of(owner))
-            free_ns = max(free_ns, *scopes)
+        free_ns = self._free_ns(item.kind == CANCEL, self._blocking(item))
         place = self._place(item) if item.waits() and not item.held else 0
         left = free_ns - self.now if free_ns < NEVER_NS else -1
         return Standing(item.phase, item.waits(), self.waits_for(item), place, left)

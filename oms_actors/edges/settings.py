@@ -108,8 +108,11 @@ def _across(config: Config, folder: Path) -> Iterator[tuple[str, Any, str]]:
     for key, value, fix in (*wrong, *(each for each in found if not wrong or each.key in ("zone", "holidays"))):
         yield f"session.{key}", value, fix
     throttle, session = config.throttle, config.session
-    if throttle.reserve_cancels >= throttle.rate:
-        yield "throttle.reserve_cancels", throttle.reserve_cancels, f"must be below throttle.rate, {throttle.rate}"
+    yield from _reserve("throttle", throttle.reserve_cancels, throttle.rate)
+    for at, limit in enumerate(throttle.limits):
+        yield from _reserve(f"throttle.limits[{at}]", limit.reserve_cancels, limit.rate)
+        if limit.scope == "desk" and limit.name:
+            yield f"throttle.limits[{at}].name", limit.name, 'must be left out for scope "desk"'
     if session.reconnect_initial_ms > session.reconnect_max_ms:
         most = f"must be at most session.reconnect_max_ms, {session.reconnect_max_ms}"
         yield "session.reconnect_initial_ms", session.reconnect_initial_ms, most
@@ -119,6 +122,11 @@ def _across(config: Config, folder: Path) -> Iterator[tuple[str, Any, str]]:
         from oms_actors.edges.adapter_check import problems
 
         yield from problems(config.exchange.adapter, config.exchange.options, str(folder))
+
+
+def _reserve(key: str, reserve: int, rate: int) -> Iterator[tuple[str, Any, str]]:
+    if reserve >= rate:
+        yield f"{key}.reserve_cancels", reserve, f"must be below {key}.rate, {rate}"
 
 
 def _ring_sizes(config: Config) -> Iterator[tuple[str, Any, str]]:
@@ -136,6 +144,7 @@ def _names(config: Config) -> Iterator[tuple[str, Any, str]]:
         ("risk.allowed_symbols", risk.allowed_symbols, SYMBOL_MAX),
         ("risk.symbols", risk.symbols, SYMBOL_MAX),
         ("risk.accounts", risk.accounts, ACCOUNT_MAX),
+        ("throttle.limits", [each.name for each in config.throttle.limits if each.name], ACCOUNT_MAX),
     ):
         for name in names:
             try:

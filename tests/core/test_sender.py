@@ -420,3 +420,19 @@ def test_a_carried_change_without_an_answer_is_restated_under_its_own_id() -> No
     assert [(r.client_order_id, r.exec_type) for r in told] == [("G", ExecType.RESTATED), ("M", ExecType.RESTATED)]
     bench.cycle(heard=[said(ResponseType.REPLACED, "M", price=3)])
     assert [r.client_order_id for r in bench.cycle(rolled_to(20260107))] == ["M"]
+
+
+def test_a_second_limit_of_the_desk_over_a_longer_window_holds_as_well_and_keeps_the_order() -> None:
+    scopes = (ScopeLimit(Field.NONE, b"", ThrottleLimit(rate=3, per_ns=5_000 * MS)),)
+    bench = Bench(rate=2, scopes=scopes)
+    bench.cycle(*[new(name) for name in "ABCDE"])
+    assert sent_ids(bench) == ["A", "B"]
+    bench.cycle(ms=1_001)
+    assert sent_ids(bench) == ["A", "B", "C"]
+    standing = bench.core.standing(key_of("", "E"))
+    assert standing is not None
+    assert (standing.place, standing.reason) == (2, Reason.THROTTLED)
+    assert bench.core.release_due_ns() == 1_001 * MS + 5_000 * MS
+    assert bench.core.scopes.fullest(bench.now) == [(b"", 3, 1_001 * MS + 5_000 * MS)]
+    bench.cycle(ms=5_000)
+    assert sent_ids(bench) == ["A", "B", "C", "D", "E"]

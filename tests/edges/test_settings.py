@@ -242,7 +242,7 @@ def test_what_the_template_comments_out_are_the_defaults_and_every_key_is_there(
         missing = set(kind.__struct_fields__) - set(table)
         assert missing <= ({"username", "password"} if section == "session" else set()), section
         for name in kind.__struct_fields__:
-            if name in ("zone", "hours", "overrides", "accounts", "symbols", "faults", "options"):
+            if name in ("zone", "hours", "overrides", "accounts", "symbols", "faults", "options", "limits"):
                 continue
             assert msgspec.convert(table[name], get_type_hints(kind)[name]) == getattr(kind(), name), (section, name)
 

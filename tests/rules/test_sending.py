@@ -24,6 +24,12 @@ not_sent_delay_ms = 20
 [throttle]
 rate = 200
 
+[[throttle.limits]]
+scope = "symbol"
+name = "SLOW"
+rate = 1
+per_ms = 3600000
+
 [supervisor]
 heartbeat_timeout_ms = 60000
 
@@ -79,6 +85,26 @@ def test_modifies_of_a_waiting_order_collapse_into_the_one_request_that_is_sent(
         client.told(lambda r: r.ord_status is OrdStatus.CANCELED and r.client_order_id == "M3")
     sent = of(running, "M", "M1", "M2", "M3")
     assert [(call.kind, call.quantity, call.price) for call in sent] == [("NEW", "13", "8")]
+
+
+def test_a_limit_of_one_symbol_holds_it_back_across_a_restart_while_the_others_pass(running: Desk) -> None:
+    with Client("slow") as client:
+        for name, symbol in (("S1", "SLOW"), ("S2", "SLOW"), ("S3", "FAST")):
+            client.new(name, symbol=symbol)
+        client.final("S1")
+        client.final("S3")
+        (limit,) = running.status()["throttle"]["limits"]
+        assert (limit["scope"], limit["name"], limit["used"], limit["rate"]) == ("symbol", "SLOW", 1, 1)
+        assert 0 < limit["next_free_ms"] <= 3_600_000
+        before = running.pid("sender")
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: running.pid("sender") not in (0, before))
+        running.place.wait_until_up()
+        client.new("S4", symbol="FAST")
+        client.final("S4")
+        assert of(running, "S2") == []
+        client.cancel("S5", "S2")
+        assert client.final("S2").reason == Reason.CANCELED_IN_QUEUE
 
 
 def test_what_was_promised_not_to_have_been_sent_is_tried_twice_more_and_then_given_up(running: Desk) -> None:
