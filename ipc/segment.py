@@ -48,7 +48,7 @@ class Segment:
             pass
 
     def __del__(self) -> None:
-        if self.fd >= 0:
+        if getattr(self, "fd", -1) >= 0:  # an exception may come before the first line of __init__
             os.close(self.fd)
 
 
