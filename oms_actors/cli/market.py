@@ -99,7 +99,8 @@ def _picture(depth: Depth, levels: int) -> Group:
     from rich.console import Group
 
     last = f"last {decimal_text(depth.last_quantity)} @ {decimal_text(depth.last_price)}" if depth.last_price else ""
-    head = f"[bold]{depth.symbol}[/bold]  {depth.trades:,} trades, volume {decimal_text(depth.volume)}  {last}"
+    state = f"  [bold red]{depth.state.name}[/bold red]" if depth.state else ""
+    head = f"[bold]{depth.symbol}[/bold]{state}  {depth.trades:,} trades, volume {decimal_text(depth.volume)}  {last}"
     return Group(head, _ladder(depth, levels))
 
 
@@ -126,8 +127,8 @@ def _book_fields(depth: Depth, levels: int) -> dict[str, Any]:
                 for level in of[:levels]]  # fmt: skip
 
     return {
-        "symbol": depth.symbol, "number": depth.number, "time_ns": depth.time_ns, "trades": depth.trades,
-        "volume": decimal_text(depth.volume), "last_price": decimal_text(depth.last_price),
+        "symbol": depth.symbol, "state": depth.state.name, "number": depth.number, "time_ns": depth.time_ns,
+        "trades": depth.trades, "volume": decimal_text(depth.volume), "last_price": decimal_text(depth.last_price),
         "last_quantity": decimal_text(depth.last_quantity), "bids": side(depth.bids), "asks": side(depth.asks),
     }  # fmt: skip
 

@@ -236,10 +236,12 @@ class Engine:
             book = self._book(symbol)
             if book:
                 book.state = state
+                self.touched.add(symbol)
             return
         self.state = state
         for book in self.books.values():
             book.state = state
+        self.touched.update(self.books)
 
     def end_day(self, members: Iterable[Member], now_ns: int) -> None:
         """Expires DAY orders and forgets the client order ids of what is done."""

@@ -18,7 +18,7 @@ import msgspec
 
 from ipc import segment
 from ipc.broadcast import CastReader, CastWriter, Gap
-from oms_actors.core.book import BUY, SELL, Book, DepthLevel
+from oms_actors.core.book import BUY, SELL, Book, DepthLevel, State
 from oms_actors.core.engine import Trade
 from oms_actors.messages import INT64_MAX, SYMBOL_MAX
 
@@ -29,7 +29,7 @@ SYMBOLS_MAX = 1024
 TRADE = struct.Struct("<QqqqI4x16s")
 """number, time_ns, price, quantity, aggressor's side, symbol."""
 DEPTH = struct.Struct("<QqqqQqHHI16s")
-"""number, time_ns, last price, last quantity, trades, volume, bid levels, ask levels, 0, symbol."""
+"""number, time_ns, last price, last quantity, trades, volume, bid levels, ask levels, trading state, symbol."""
 LEVEL = struct.Struct("<qqq")
 """price, quantity (a level may hold more than an int64 can say: then the most it can), orders."""
 SLOT_BYTES = 1088
@@ -50,6 +50,7 @@ class Depth(msgspec.Struct, frozen=True):
     volume: int
     bids: tuple[DepthLevel, ...]
     asks: tuple[DepthLevel, ...]
+    state: State
 
 
 class MarketTrade(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ def encode_depth(number: int, symbol: bytes, book: Book, time_ns: int) -> bytes:
     bids, asks = book.depth(BUY, LEVELS_MAX), book.depth(SELL, LEVELS_MAX)
     head = DEPTH.pack(
         number, time_ns, book.last_price, book.last_quantity, book.trades, min(book.volume, INT64_MAX), len(bids),
-        len(asks), 0, symbol,
+        len(asks), book.state, symbol,
     )  # fmt: skip
     levels = ((price, min(quantity, INT64_MAX), orders) for price, quantity, orders in (*bids, *asks))
     return head + b"".join(LEVEL.pack(*level) for level in levels)
@@ -113,11 +114,11 @@ def encode_depth(number: int, symbol: bytes, book: Book, time_ns: int) -> bytes:
 
 def decode_depth(message: bytes) -> Depth:
     """What `encode_depth` wrote."""
-    number, time_ns, price, quantity, trades, volume, bids, asks, _, symbol = DEPTH.unpack_from(message)
+    number, time_ns, price, quantity, trades, volume, bids, asks, state, symbol = DEPTH.unpack_from(message)
     levels = [DepthLevel(*fields) for fields in LEVEL.iter_unpack(message[DEPTH.size :])]
     return Depth(
         _text(symbol), number, time_ns, price, quantity, trades, volume, tuple(levels[:bids]),
-        tuple(levels[bids : bids + asks]),
+        tuple(levels[bids : bids + asks]), State(state),
     )  # fmt: skip
 
 

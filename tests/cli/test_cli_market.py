@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.places import Place, end_of
+from tests.cli.places import Place, end_of, wait_for
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Oms
@@ -67,10 +67,13 @@ def test_book_and_trades_of_a_matching_exchange(oms: Oms, place: Place) -> None:
     assert "585" in oms("trades", "--symbol", "AAPL").out
 
     assert oms("venue", "halt", "--symbol", "AAPL").code == 0
+    wait_for(lambda: oms("book", "AAPL", "--json").document["state"] == "HALTED")
+    assert "HALTED" in oms("book", "AAPL").out
     refused = oms("order", "new", "AAPL", "BUY", "1", "600", "--wait", "10", "--json")
     assert refused.document["reports"][-1]["reason_text"] == "trading is halted"
     assert oms("venue", "resume").code == 0
     assert oms("order", "new", "AAPL", "BUY", "1", "600", "--wait", "10").code == 0
+    assert "TRADE" in oms("venue", "events").out
     assert oms("stop").code == 0
     assert end_of(desk).code == 0
     assert place.is_empty()
