@@ -23,6 +23,7 @@ from ipc.duplex import Client, Duplex, create_duplex
 from ipc.errors import FrameTooLarge, IpcError, NotThere, RingCorrupt, VersionMismatch
 from ipc.wait import Bell
 from oms_actors.core.controls import Verb, encode_command, encode_session
+from oms_actors.core.execution import EXECUTION
 from oms_actors.edges.exchange import ExchangeRequest, decode_response
 from oms_actors.errors import NotSent, OmsError, Reason, reason_text
 from oms_actors.messages import ExchangeResponse, Kind, ReportFlag, ResponseType, SessionEvent
@@ -244,8 +245,14 @@ class VenueAdapter:
             head = frame[at : at + REPORT_BYTES]
             if head[0] == Kind.REPORT:
                 has_text = head[5] & ReportFlag.HAS_TEXT
-                text = decode_text(frame[at + REPORT_BYTES : at + 2 * REPORT_BYTES]) if has_text else ""
+                text = decode_text(frame[at + REPORT_BYTES : at + 2 * REPORT_BYTES]) if has_text else _reason(head)
                 self._on_response(decode_response(head, text))
+
+
+def _reason(report: bytes) -> str:
+    """In words, if the report has any."""
+    _, _, reason, field, *_, value, limit, _, _ = EXECUTION.unpack(report)
+    return reason_text(reason, field, value, limit) if reason else ""
 
 
 def _unconnected(record: bytes) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from oms_actors.edges.venue_link import ConcurrentCall
 from oms_actors.errors import NotSent, Reason
-from oms_actors.messages import CancelOrder, NewOrder, OrdStatus, ResponseType
+from oms_actors.messages import CancelOrder, ExchangeResponse, NewOrder, OrdStatus, ResponseType
 from tests.venue.desk import Bench, Client, intent
 
 ACK, FILL, REJECT = ResponseType.ACK, ResponseType.FILL, ResponseType.REJECT
@@ -222,3 +222,17 @@ def test_answers_wait_for_the_configured_latency(tmp_path: Path) -> None:
     client.adapter.poll()
     assert len(client.records) == 1
     bench.role.stop()
+
+
+def test_a_client_of_the_plain_port_is_told_in_words_why_it_was_refused(bench: Bench) -> None:
+    client = Client(bench, "desk")
+    heard: list[ExchangeResponse] = []
+    client.adapter.close()
+    client.adapter.on_records = None
+    client.adapter.connect(heard.append)
+    client.adapter.send_record(intent(buy("A", quantity="0.5")))
+    bench.work()
+    client.adapter.poll()
+    (refused,) = heard
+    assert refused.type == ResponseType.REJECT
+    assert refused.text == "quantity: is not a multiple of the lot size (value 0.5, limit 1)"
