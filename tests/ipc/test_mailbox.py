@@ -87,7 +87,7 @@ def test_a_message_that_can_never_fit_is_refused(writer: MailboxWriter) -> None:
 def test_threads_may_share_a_writer(mailbox: Mailbox, writer: MailboxWriter) -> None:
     def put() -> None:
         for i in range(50):
-            writer.put(i.to_bytes(1, "little"), timeout_s=10)
+            writer.put(i.to_bytes(1, "little"), timeout_s=60)
 
     threads = [threading.Thread(target=put) for _ in range(4)]
     for thread in threads:

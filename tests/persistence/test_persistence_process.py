@@ -78,7 +78,7 @@ class Desk:
 
     def wait_until_ready(self) -> None:
         """Before that a signal ends it as it ends any program."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 vitals = Vitals.attach(Path(self.resolved.runtime_dir) / "persistence.vitals")
@@ -93,7 +93,7 @@ class Desk:
             time.sleep(0.002)
 
     def wait_until(self, counter: str, value: int) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while self.page().get(counter, 0) < value:
             assert time.monotonic() < deadline, f"{counter} {self.page()}"
             assert self.process is not None
@@ -105,7 +105,7 @@ class Desk:
         assert self.process is not None
         self.wait_until_ready()
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(20) == 0
+        assert self.process.wait(60) == 0
         assert_same(Path(self.resolved.data_dir) / "oms.sqlite", tables(OsDisk(journals.folder(self.resolved))))
 
 
@@ -121,7 +121,7 @@ def test_killed_right_before_and_after_a_commit_every_row_is_there_once(desk: De
     mixed_day(desk.script, 600, 1)
     for nth in (1, 3):
         process = desk.start(DIE.format(nth=nth, after=after) + RUN)
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     desk.start()
     desk.wait_until("commits", 1)
     desk.assert_complete()

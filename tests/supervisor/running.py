@@ -17,7 +17,7 @@ from supervisor import published
 
 CHILD = str(Path(__file__).with_name("child.py"))
 ROOT = Path(__file__).resolve().parents[2]
-WAIT_S = 20.0  # for what must come at all; bounds that are promised are asserted where they are promised
+WAIT_S = 60.0  # for what must come at all; bounds that are promised are asserted where they are promised
 
 
 def table(name: str, argv: list[str] | None = None, child: str = "", **fields: Any) -> str:

@@ -142,13 +142,13 @@ def test_two_callers_at_once_are_found_out_and_told_to_the_venue(bench: Bench) -
 
     def slow_put(data: bytes) -> bool:
         inside.set()
-        leave.wait(10)
+        leave.wait(60)
         return put(data)
 
     client.adapter._put = slow_put
     thread = threading.Thread(target=client.adapter.send_record, args=(intent(buy("A")),))
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     with pytest.raises(ConcurrentCall):
         client.adapter.send_record(intent(buy("B")))
     leave.set()
