@@ -6,9 +6,9 @@ counts how often anybody came along (it survives them); OMS_INJECT says what is 
     OMS_INJECT="sender.synced=3:kill intake.journalled=10:stop"
 
 The process that comes along a point for the n-th time (counted over all lives) kills or stops itself there: SIGKILL,
-or SIGSTOP until somebody sends SIGCONT.
+or SIGSTOP until somebody sends SIGCONT. `arm` does the same while they run.
 
-    counts file   entries of 64 bytes: name (56, NUL padded), count u64
+    counts file   entries of 64 bytes: name (48, NUL padded), count u64, the count at which to be killed u64 (0: none)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import signal
 
 COUNTS, PLANS = "OMS_INJECT_COUNTS", "OMS_INJECT"
-ENTRY_BYTES, NAME_BYTES, POINTS_MAX = 64, 56, 256
+ENTRY_BYTES, NAME_BYTES, POINTS_MAX = 64, 48, 256
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
@@ -43,6 +43,8 @@ class _Armed:
         place = self._places.get(name) or self._places.setdefault(name, self._find(name))
         self._words[place] = count = self._words[place] + 1  # each point has one process at a time
         action = self._plans.get((name, count))
+        if self._words[place + 1] == count:
+            action = signal.SIGKILL
         if action is not None:
             os.kill(os.getpid(), action)
 
@@ -77,6 +79,20 @@ def counts(path: str) -> dict[str, int]:
         content = file.read()
     entries = (content[at : at + ENTRY_BYTES] for at in range(0, len(content), ENTRY_BYTES))
     return {
-        entry[:NAME_BYTES].rstrip(b"\0").decode(): int.from_bytes(entry[NAME_BYTES:], "little")
+        entry[:NAME_BYTES].rstrip(b"\0").decode(): int.from_bytes(entry[NAME_BYTES : NAME_BYTES + 8], "little")
         for entry in entries if entry[0]
     }  # fmt: skip
+
+
+def arm(path: str, name: str, nth: int) -> bool:
+    """Whoever comes along `name` for the `nth` time from now on is killed there; False: nobody ever was there yet."""
+    with open(path, "r+b") as file:
+        for at in range(0, POINTS_MAX * ENTRY_BYTES, ENTRY_BYTES):
+            file.seek(at)
+            entry = file.read(ENTRY_BYTES)
+            if entry[:NAME_BYTES].rstrip(b"\0").decode() == name:
+                count = int.from_bytes(entry[NAME_BYTES : NAME_BYTES + 8], "little")
+                file.seek(at + NAME_BYTES + 8)
+                file.write((count + nth).to_bytes(8, "little"))
+                return True
+    return False

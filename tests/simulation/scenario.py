@@ -187,7 +187,7 @@ def _session(dice: Random) -> SessionConfig:
         overrides=hours, out_of_hours=dice.choice(("reject", "queue")),
         queued_at_close=dice.choice(("expire", "park", "cancel")), on_close=dice.choice(("leave", "leave", "cancel")),
         logon_timeout_ms=500, logout_timeout_ms=300, reconnect_initial_ms=dice.choice((50, 100)),
-        reconnect_max_ms=1_000,
+        reconnect_max_ms=1_000, logons_per_minute=dice.choice((6_000, 6_000, 6_000, 6_000, 30)),
     )  # fmt: skip
 
 

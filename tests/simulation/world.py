@@ -45,9 +45,13 @@ from oms_actors.edges import upstream_link, upstreams
 
 INSTANCE = "sim"
 ROLES = ("persistence", "sender", "intake", "scheduler")
-PASSES_MAX = 400_000
-PATIENCE_NS = 10 * S
-"""After so long without a word to anybody nothing more is expected."""
+PASSES_PER_S_MAX = 100_000
+"""So many passes in a simulated second: somebody is busy without getting anywhere."""
+DRAIN_NS = 300 * S
+"""So long after the last fault everything must have its answer."""
+PATIENCE_NS, LOGON_PATIENCE_NS = 10 * S, 75 * S
+"""After so long without a word to anybody nothing more is expected; the latter where the next logon may be a minute
+away."""
 
 
 class _Mail:
@@ -89,7 +93,7 @@ class World:
         self._boot = 1
         self.power_cuts = 0
         self._tokens = 0
-        self.passes = 0
+        self.passes = self._passes_before = self._second_ns = 0
         self.progress_ns = 0
         """When something was last said to the venue or to an upstream."""
         self.stepped_ns: list[int] = []
@@ -308,8 +312,13 @@ class World:
         while self.clock.true_ns < self.scenario.length_ns:
             self._turn()
         self._calm_down()
+        few_logons = self.scenario.config.session.logons_per_minute < 600
+        patience_ns = LOGON_PATIENCE_NS if few_logons else PATIENCE_NS
         quiet_ns = 0  # since when nothing is awaited
-        while self.clock.true_ns < self.progress_ns + PATIENCE_NS:
+        calm_ns = self.clock.true_ns
+        while self.clock.true_ns < self.progress_ns + patience_ns:
+            if self.clock.true_ns > calm_ns + DRAIN_NS:
+                raise Broken(f"not everything is answered {DRAIN_NS // S} s after the last fault")
             if not self.settled():
                 quiet_ns = 0
             elif not quiet_ns:
@@ -354,8 +363,10 @@ class World:
                 self.passes += 1
                 if self._power_failed:
                     return
-        if self.passes > PASSES_MAX:
-            raise Broken(f"no end after {self.passes} passes: somebody is busy for ever")
+        if self.clock.true_ns >= self._second_ns + S:
+            self._second_ns, self._passes_before = self.clock.true_ns, self.passes
+        elif self.passes - self._passes_before > PASSES_PER_S_MAX:
+            raise Broken(f"{PASSES_PER_S_MAX} passes within a second: somebody is busy for ever")
         if not did:
             self._jump()
 
