@@ -5,8 +5,10 @@ BIN    := $(VENV)/bin
 ARGS   ?=
 SEEDS  ?= 10000
 SEED   ?= 1
+KILLS  ?= 300
+MINUTES ?= 0
 
-.PHONY: demo test lint simulate clean
+.PHONY: demo test lint simulate chaos clean
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<(3,14) else "Python 3.11-3.13 is needed, this is %d.%d: run make PYTHON=python3.12 ..." % v)'
@@ -27,6 +29,9 @@ test: lint  ## everything that must hold
 
 simulate: $(VENV)/ready  ## the desk in a hostile world: SEEDS runs from SEED on; one alone tells its history
 	@PYTHONPATH=tests $(BIN)/python -m simulation --seeds $(SEEDS) --seed $(SEED)
+
+chaos: $(VENV)/ready  ## real processes, each killed KILLS times under load; or MINUTES of all kinds of faults
+	@PYTHONPATH=tests $(BIN)/python -m chaos --kills $(KILLS) --minutes $(MINUTES) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV)

@@ -147,6 +147,10 @@ class Desk:
         self.supervisor.wait()
         psutil.wait_procs(children, WAIT_S)
 
+    def arm(self, point: str, nth: int) -> bool:
+        """Whoever comes along a point for the n-th time from now on dies there; False: nobody has been there yet."""
+        return self.counts_file.exists() and inject.arm(str(self.counts_file), point, nth)
+
     def wait(self, what: str, condition: Callable[[], Any], limit_s: float = WAIT_S) -> None:
         """Until it is so; AssertionError after the limit."""
         deadline = time.monotonic() + limit_s

@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import random
 import signal
-import time
-from collections.abc import Callable
 
 import pytest
+from chaos.campaign import Campaign
 from chaos.desk import ROLES, Desk
+from chaos.endurance import Endurance
 from chaos.flow import Flow
-from chaos.verdict import over_the_limit, settle
-
-from oms_actors.config import Config, SupervisorConfig, ThrottleConfig
+from chaos.run import POINTS, Run, config
+from chaos.verdict import over_the_limit
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 RATE = 300.0
-POINTS = (
-    "intake.decided", "intake.written", "intake.synced", "intake.handed_on", "intake.answered", "intake.committed",
-    "intake.reported", "sender.written", "sender.synced", "sender.handed_on", "sender.before_call",
-    "sender.after_call", "sender.called", "persistence.written", "persistence.committed", "scheduler.publishing",
-    "scheduler.published", "venue.journalled", "venue.committed",
-)  # fmt: skip
-
-
-def config(rate: int = 2_000, per_ms: int = 1_000, heartbeat_timeout_ms: int = 5_000) -> Config:
-    """A patient desk: this machine may be slow."""
-    return Config(
-        throttle=ThrottleConfig(rate=rate, per_ms=per_ms),
-        supervisor=SupervisorConfig(heartbeat_timeout_ms=heartbeat_timeout_ms),
-    )
-
-
-class Run:
-    """A desk under load, step by step."""
-
-    def __init__(self, desk: Desk, *flows: Flow) -> None:
-        self.desk, self.flows = desk, list(flows)
-
-    def until(self, what: str, condition: Callable[[], object], limit_s: float = 60.0) -> None:
-        def look() -> object:
-            for flow in self.flows:
-                flow.pump()
-            return condition()
-
-        self.desk.wait(what, look, limit_s)
-
-    def go_on(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        self.until("time to pass", lambda: time.monotonic() >= end)
-
-    def until_up(self) -> None:
-        self.until("the desk to be up", self.desk.is_up)
-
-    def judge(self) -> None:
-        assert not settle(self.desk, self.flows)
-        assert sum(len(flow.accepted) for flow in self.flows) > 0
 
 
 @pytest.mark.parametrize("nth", [1, 9])
@@ -144,3 +103,17 @@ def test_a_process_stopped_for_longer_is_replaced_and_cannot_come_back() -> None
             desk.signal(role, signal.SIGCONT)
             run.until_up()
         run.judge()
+
+
+def test_a_small_campaign_of_kills_ends_with_nothing_lost_and_nothing_twice() -> None:
+    report = Campaign(kills=2, rate=RATE, seed=3, round_kills=2).run(lambda done: None)
+    assert not report.problems
+    assert all(report.deaths[role] >= 2 for role in ROLES)
+    assert report.orders > 0
+
+
+def test_a_short_time_of_random_faults_leaves_descriptors_and_shared_memory_as_they_were() -> None:
+    report = Endurance(seconds=6.0, rate=RATE, seed=3).run(lambda done: None)
+    assert not report.problems
+    assert report.faults
+    assert len(report.samples) >= 2

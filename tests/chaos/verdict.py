@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 
@@ -12,7 +13,9 @@ from simulation import decode
 DATABASE_LAG_S = 10.0
 
 
-def settle(desk: Desk, flows: list[Flow], limit_s: float = 60.0) -> list[str]:
+def settle(
+    desk: Desk, flows: list[Flow], limit_s: float = 60.0, database_lag_s: float = DATABASE_LAG_S
+) -> list[str]:
     """No more new requests; waits until every request has its final answer, and for the database; returns what is
     wrong then."""
     for flow in flows:
@@ -24,7 +27,7 @@ def settle(desk: Desk, flows: list[Flow], limit_s: float = 60.0) -> list[str]:
         return all(flow.is_settled() for flow in flows)
 
     desk.wait("final answers", settled, limit_s)
-    until = time.monotonic() + DATABASE_LAG_S
+    until = time.monotonic() + database_lag_s
     while (found := violations(desk, flows)) and time.monotonic() < until:
         settled()
         time.sleep(0.1)
@@ -60,6 +63,24 @@ def violations(desk: Desk, flows: list[Flow]) -> list[str]:
     if not (surely[0][0] <= venue["new"] and venue["new"] - venue["resends"] <= perhaps[0][0]):
         found.append(f"{surely} to {perhaps} orders were sent; the venue has {venue['new']}, {venue['resends']} again")
     return found
+
+
+def books(desk: Desk, flows: list[Flow]) -> Counter[str]:
+    """The figures of a run: what was accepted, what of it is lost, what the venue had more than once."""
+    rows = {own for (own,) in desk.query("SELECT client_order_id FROM requests")}
+    accepted = [own.rstrip(b"\0").decode() for flow in flows for own in flow.accepted]
+    return Counter({
+        "accepted": len(accepted), "lost": sum(own not in rows for own in accepted),
+        "at the venue": desk.counter("venue", "requests"), "duplicates": desk.counter("venue", "duplicates"),
+        "marked resends": desk.counter("venue", "resends"), "fills": desk.counter("venue", "fills"),
+        "rows": sum(desk.query(f"SELECT count(*) FROM {table}")[0][0] for table in ("requests", "sends", "reports")),
+    })  # fmt: skip
+
+
+def crashes(desk: Desk) -> list[str]:
+    """Whoever ended itself, and why: nobody had a reason to."""
+    reports = [json.loads(path.read_text()) for path in sorted(desk.data.glob("crash/*.json"))]
+    return [f"{found['role']} ended itself: {found['reason']}" for found in reports if found["traceback"]]
 
 
 def over_the_limit(desk: Desk, rate: int, per_ns: int) -> list[str]:
