@@ -63,6 +63,8 @@ class Lane:
 
     def return_first(self, item: Item) -> None:
         """To the head: it was there before."""
+        if item.stale:  # the entry to be skipped is the old one, which is further back
+            self._sweep()
         self._entries.appendleft(item)
 
     def lose_place(self, item: Item) -> None:

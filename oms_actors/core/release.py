@@ -263,8 +263,10 @@ class Release(Interventions):
 
     def tick(self) -> None:
         """What has become due by `now`."""
+        due = []
         while self._retries and self._retries[0][0] <= self.now:
-            item = heappop(self._retries)[2]
+            due.append(heappop(self._retries)[2])
+        for item in reversed(due):  # the first of them is the first in line again
             if item.held == RETRY and item.waits():
                 item.held = 0
                 self._lane_of(item).return_first(item)

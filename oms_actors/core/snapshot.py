@@ -16,8 +16,9 @@ from oms_actors.core.pending import FIRST_DONE, QUEUED, Change, Extra, Order, Pe
 from oms_actors.core.risk import NO_LIMITS
 
 FORMAT = 3
-_LINKS = ("pending", "exec_ids", "value", "extra")
-FIELDS: tuple[str, ...] = tuple(name for name in Order.__struct_fields__ if name not in _LINKS)
+_APART = ("pending", "exec_ids", "value", "extra", "stale")
+"""Of an order what is written otherwise; or, as dead entries of a lane, not at all: a loaded lane has none."""
+FIELDS: tuple[str, ...] = tuple(name for name in Order.__struct_fields__ if name not in _APART)
 EXTRA: tuple[str, ...] = Extra.__struct_fields__
 _SESSION = ("interval", "trade_date", "rolls_to", "rolled", "cancels_asked", "session", "logon_date")
 _CHANGE = ("phase", "attempt", "sent_ns", "resend", "held")
@@ -119,7 +120,6 @@ def _load_lines(state: Ledger, orders: dict[int, Order], data: dict[str, Any]) -
     for lane in data["lanes"]:
         for ref in lane:
             found = item(ref)
-            found.stale = 0
             state._lane_of(found).append(found)
     state._retries.extend((due, sequence, item(ref)) for due, sequence, ref in data["retries"])
     state._doubts.update((key, list(entry)) for key, *entry in data["doubts"])

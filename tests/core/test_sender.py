@@ -436,3 +436,24 @@ def test_a_second_limit_of_the_desk_over_a_longer_window_holds_as_well_and_keeps
     assert bench.core.scopes.fullest(bench.now) == [(b"", 3, 1_001 * MS + 5_000 * MS)]
     bench.cycle(ms=5_000)
     assert sent_ids(bench) == ["A", "B", "C", "D", "E"]
+
+
+def test_what_was_not_sent_waits_in_line_after_a_restart_from_a_snapshot() -> None:
+    """Replayed, B leaves the line from behind A, which the kill switch holds; its dead entry is in no snapshot."""
+    bench = Bench(retries=3, retry_delay_ns=100 * MS)
+    bench.core.set_kill([kill_flag(symbol="X")])
+    bench.cycle(new("A"), new("B", symbol="Y"), outcome=Outcome.NOT_SENT)
+    bench.cycle(ms=1)
+    core = bench.replayed(snapshot_after=1)
+    core.begin(bench.now + 200 * MS, bench.wall)
+    core.tick()
+    core.set_kill([kill_flag(symbol="X")])
+    core.release(10)
+    assert [record[96:97] for _, _, record in core.calls] == [b"B"]
+
+
+def test_those_that_were_not_sent_go_out_in_their_order_when_they_are_due_at_once() -> None:
+    bench = Bench(retries=3, retry_delay_ns=100 * MS)
+    bench.cycle(*(new(name) for name in "ABC"), outcome=Outcome.NOT_SENT)
+    bench.cycle(new("D"), ms=200)
+    assert sent_ids(bench) == ["A", "B", "C", "A", "B", "C", "D"]
