@@ -77,8 +77,8 @@ class Upstreams:
 
     def beware(self, touched: memoryview, former: int, parked: list[Parked]) -> None:
         """`touched` is the word from now on. Not served are the file `former` (an inode; 0 = none), which our
-        predecessor touched when it died of a SIGBUS, and those that others died of before."""
-        self.touched, self._deadly = touched, former
+        predecessor touched when it died of a SIGBUS, and those that others died of before; `parked` was told last."""
+        self.touched, self._deadly, self._told = touched, former, parked
         self._bad = {each.name: each for each in parked if each.deadly}
 
     def let_go(self) -> None:

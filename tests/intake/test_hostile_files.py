@@ -293,6 +293,16 @@ def test_whose_file_was_touched_when_intake_died_of_something_else_is_served_on(
     assert desk.intake.upstreams.parked == []
 
 
+def test_who_was_not_served_by_a_predecessor_only_is_not_told_of_any_more(desk: Desk) -> None:
+    path = made(desk, "tiny", reports=1024)
+    assert serves(desk, 1)
+    assert [each.name for each in parked.read(desk.runtime / PARKED)] == ["tiny"]
+    desk.kill()
+    path.unlink()
+    assert serves(desk, 2)
+    assert parked.read(desk.runtime / PARKED) == []
+
+
 def test_between_two_cycles_no_file_is_being_touched(desk: Desk) -> None:
     assert serves(desk, 1)
     desk.upstream("other")
