@@ -92,3 +92,16 @@ def test_an_order_lives_as_fix_says(scenario: Scenario) -> None:
 def test_every_group_of_the_appendix_is_there_or_left_out_for_a_reason() -> None:
     refs = {scenario.ref[0] for scenario in SCENARIOS} | {ref[0] for refs in LEFT_OUT for ref in refs.split(", ")}
     assert refs == set("ABCDEFGHIJKL")
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.ref for scenario in SCENARIOS])
+def test_a_scenario_with_another_end_fails(scenario: Scenario) -> None:
+    """Each can fail: whoever expects one more filled than FIX says is told so."""
+    lines = [line for line in map(str.strip, scenario.lines.splitlines()) if line]
+    at = max(n for n, line in enumerate(lines) if not line.startswith(">"))
+    words = lines[at].split()
+    words[-3] = str(int(words[-3]) + 1)
+    life = Life()
+    with pytest.raises(AssertionError):
+        for line in (*lines[:at], " ".join(words)):
+            life.line(line)
