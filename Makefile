@@ -8,7 +8,9 @@ SEED   ?= 1
 KILLS  ?= 300
 MINUTES ?= 0
 
-.PHONY: demo test lint simulate chaos clean
+RECORDS ?= 1000000
+
+.PHONY: demo test lint simulate chaos fuzz clean
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<(3,14) else "Python 3.11-3.13 is needed, this is %d.%d: run make PYTHON=python3.12 ..." % v)'
@@ -32,6 +34,9 @@ simulate: $(VENV)/ready  ## the desk in a hostile world: SEEDS runs from SEED on
 
 chaos: $(VENV)/ready  ## real processes, each killed KILLS times under load; or MINUTES of all kinds of faults
 	@PYTHONPATH=tests $(BIN)/python -m chaos --kills $(KILLS) --minutes $(MINUTES) --seed $(SEED)
+
+fuzz: $(VENV)/ready  ## RECORDS random records at every door of the cores: nothing raises, every day replays
+	@$(BIN)/python -m tests.core.fuzz --records $(RECORDS) --seed $(SEED)
 
 clean:
 	rm -rf $(VENV)

@@ -277,6 +277,8 @@ class Responder(Ledger):
         else:
             missing = max(0, fields[18] + order.internal - order.cum)
             price, event = fields[20] or order.price, _FOUND_EVENTS.get(fields[4], Event.ACK)
+            if event == Event.FILL_ALL:  # it need not say how much that was
+                missing = max(missing, order.quantity - order.cum)
         if missing:
             extra = order.own()
             extra.ahead += missing

@@ -405,7 +405,7 @@ class Responses:
                 found.append(b"".join(parts))
                 parts = []
             if whole:
-                found.append(said)  # type: ignore[arg-type]
+                found.append(_sound(said))  # type: ignore[arg-type]
             else:
                 parts += _split(said) if isinstance(said, bytes) else encode_response(said)
         if parts:
@@ -415,6 +415,33 @@ class Responses:
     def drain(self) -> list[bytes]:
         """Everything said so far, as records of 256 bytes, in order."""
         return [piece for frame in self.drain_frames() for piece in _split(frame)]
+
+
+_WITHOUT_TEXT = bytes(flags for flags in range(256) if not flags & ReportFlag.HAS_TEXT)
+
+
+def _sound(frame: bytes) -> bytes:
+    """A frame of REPORT records, each with its TEXT if it says so; what is neither becomes an UNMATCHED record."""
+    size = record.REPORT_BYTES
+    has_text = int(ReportFlag.HAS_TEXT)
+    plain = not frame[record.AT_FLAGS :: size].translate(None, _WITHOUT_TEXT)
+    if plain and frame[::size].count(Kind.REPORT) * size == len(frame):
+        return frame
+    parts: list[bytes] = []
+    texts = 0  # awaited
+    for at in range(0, len(frame), size):
+        kind, flags = frame[at], frame[at + record.AT_FLAGS]
+        followed = frame[at + size : at + size + 1] == bytes((Kind.TEXT,))
+        if kind == Kind.REPORT:
+            texts = flags & has_text
+            head = frame[at : at + size]
+            parts.append(head if followed or not texts else head[:5] + bytes((flags & ~has_text,)) + head[6:])
+        elif kind == Kind.TEXT and texts:
+            texts = 0
+            parts.append(frame[at : at + size])
+        else:
+            parts += _unmatched(0, f"a record of kind {kind} is no answer")
+    return b"".join(parts)
 
 
 def _split(frame: bytes) -> list[bytes]:

@@ -457,3 +457,13 @@ def test_those_that_were_not_sent_go_out_in_their_order_when_they_are_due_at_onc
     bench.cycle(*(new(name) for name in "ABC"), outcome=Outcome.NOT_SENT)
     bench.cycle(new("D"), ms=200)
     assert sent_ids(bench) == ["A", "B", "C", "A", "B", "C", "D"]
+
+
+def test_an_order_that_the_exchange_says_is_filled_is_filled_whole_though_it_does_not_say_how_much() -> None:
+    bench = Bench(ack_timeout_ns=100 * MS)
+    bench.cycle(new("A", quantity=10))
+    bench.cycle(ms=101)
+    word = said(ResponseType.QUERY_FOUND, "A")
+    (told,) = bench.cycle(heard=[word[:4] + bytes((OrdStatus.FILLED,)) + word[5:]])
+    assert (told.ord_status, told.cum_quantity, told.leaves_quantity) == (OrdStatus.FILLED, 10, 0)
+    assert bench.replayed().state() == bench.core.state()
