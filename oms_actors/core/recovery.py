@@ -9,8 +9,8 @@ from oms_actors.core.pending import CANCEL, FINAL, FROM_VENUE, IN_DOUBT, MODIFY,
 from oms_actors.core.reports import REPORT_KEYED
 from oms_actors.core.responder import Responder
 from oms_actors.errors import Reason, require
-from oms_actors.messages import ExecType, Flag, Kind, Outcome
-from oms_actors.record import AT_FLAGS, AT_SEQUENCE, KEY, MATCH, REQUEST_BYTES, RESULT, SIZES, VERSION, records
+from oms_actors.messages import ExecType, Kind, Outcome
+from oms_actors.record import AT_SEQUENCE, KEY, MATCH, REQUEST_BYTES, RESULT, SIZES, VERSION, records
 
 _INTENTS = (Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL)
 
@@ -79,8 +79,8 @@ class Recovery(Responder):
         if item is None:
             return
         lane = self._lane_of(item)
-        if item.phase == IN_DOUBT:
-            pass
+        if item.phase == IN_DOUBT:  # the flag in the record does not tell: the request may have had it before
+            item.resend = True
         elif item.held:
             item.held = 0
         elif lane.head() is item:
@@ -88,7 +88,6 @@ class Recovery(Responder):
         else:
             item.stale += 1
             lane.removed()
-        item.resend = bool(record[AT_FLAGS] & ~item.record[AT_FLAGS] & Flag.POSSIBLE_RESEND)
         self.apply_intent(item, int.from_bytes(record[AT_SEQUENCE : AT_SEQUENCE + 8], "little"))
 
     def _replay_result(self, record: bytes) -> None:

@@ -467,3 +467,15 @@ def test_an_order_that_the_exchange_says_is_filled_is_filled_whole_though_it_doe
     (told,) = bench.cycle(heard=[word[:4] + bytes((OrdStatus.FILLED,)) + word[5:]])
     assert (told.ord_status, told.cum_quantity, told.leaves_quantity) == (OrdStatus.FILLED, 10, 0)
     assert bench.replayed().state() == bench.core.state()
+
+
+def test_a_resend_that_did_not_leave_is_still_in_doubt_after_a_restart_whatever_its_request_was_marked_as() -> None:
+    bench = Bench(ack_timeout_ns=100 * MS, query_settle_ns=0, query_attempts=0, deduplicates=True)
+    bench.cycle(new("A", possible_resend=True))
+    bench.cycle(ms=101)
+    bench.core.queries(False)
+    bench.cycle(outcome=Outcome.NOT_SENT)
+    bench.cycle(release=0)
+    assert sent_ids(bench) == ["A", "A"]
+    assert bench.core.doubtful == 1
+    assert bench.replayed().state() == bench.core.state()
