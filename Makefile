@@ -7,7 +7,6 @@ SEEDS  ?= 10000
 SEED   ?= 1
 KILLS  ?= 300
 MINUTES ?= 0
-
 RECORDS ?= 1000000
 
 .PHONY: demo test lint simulate chaos fuzz clean
