@@ -113,8 +113,10 @@ class Memory:
         """Every report and text ever taken, as it came."""
         self.orders: list[bytes] = []
         """Keys that a change may name."""
-        self.finals: dict[bytes, set[object]] = defaultdict(set)
-        """Final answers by the key of their request: where in the journals they are, if they are."""
+        self.accepted: dict[bytes, set[int]] = defaultdict(set)
+        self.refused: dict[bytes, set[int]] = defaultdict(set)
+        self.finals: dict[bytes, set[int]] = defaultdict(set)
+        """By the key of a request where in the journals it is accepted, refused by intake, answered by the sender."""
         self.wait_ns = 1
         """When it looks again whether there is something to do."""
         self.slow_until_ns = 0
@@ -192,7 +194,6 @@ class Memory:
             client_order_id=own, symbol=dice.choice(("AAA", "BBB")), side=dice.choice(("BUY", "SELL")),
             quantity=dice.randrange(1, 200), price=f"{dice.randrange(90, 110)}",
             account=dice.choice(("", "ACC1", "ACC2")),
-            time_in_force="GTC" if scenario.rolls and self._count % 3 else "DAY",
         ))  # fmt: skip
 
     # -- reports ----------------------------------------------------------------------------------------------------
@@ -208,12 +209,17 @@ class Memory:
             for submission in self.submissions.get(report.key, ())[-1:]:
                 if report.request_kind == submission.record[0]:
                     submission.answered = True
-            if report.final and report.request_kind:
-                place = (report.origin, report.sequence) if report.sequence else len(self.seen)
-                self.finals[report.key].add(place)
+            if report.request_kind and (report.final or report.exec_type in "AE6"):
+                of_intake = self.refused if report.final else self.accepted
+                answers = of_intake if report.origin == "intake" else self.finals
+                answers[report.key].add(report.sequence or -len(self.seen))
 
     def settled(self) -> bool:
-        """Has everything its final answer? (A repeated request has one of its own.)"""
+        """Has everything its final answer? (A request that comes again may be refused or accepted by itself.)"""
         if self.plan or self._backlog:
             return False
-        return all(len(self.finals[key]) >= len(same) for key, same in self.submissions.items())
+        return all(
+            len(self.finals[key]) >= len(self.accepted[key])
+            and len(self.accepted[key]) + len(self.refused[key]) >= len(same)
+            for key, same in self.submissions.items()
+        )
