@@ -37,7 +37,7 @@ def main() -> int:
         else:
             task = bar.add_task("kills", total=arguments.kills * len(ROLES))
             campaign = Campaign(arguments.kills, rate, arguments.seed)
-            report = campaign.run(lambda done: bar.update(task, completed=done))
+            report = campaign.run(lambda done: bar.update(task, completed=done), bar.console.print)
     if arguments.minutes:
         _tell_ordeal(console, ordeal)
         problems = ordeal.problems
