@@ -49,6 +49,8 @@ PASSES_PER_S_MAX = 100_000
 """So many passes in a simulated second: somebody is busy without getting anywhere."""
 DRAIN_NS = 300 * S
 """So long after the last fault everything must have its answer."""
+QUIET_NS = 6 * S
+"""So long everything has had its answer: longer than the venue is ever silent."""
 PATIENCE_NS, LOGON_PATIENCE_NS = 10 * S, 75 * S
 """After so long without a word to anybody nothing more is expected; the latter where the next logon may be a minute
 away."""
@@ -323,7 +325,7 @@ class World:
                 quiet_ns = 0
             elif not quiet_ns:
                 quiet_ns = self.clock.true_ns
-            elif self.clock.true_ns > quiet_ns + 3 * S:
+            elif self.clock.true_ns > quiet_ns + QUIET_NS:
                 break
             self._turn()
         self.stop()
