@@ -91,8 +91,8 @@ def sync_us(findings: Findings) -> float:
 
 
 GOALS = (
-    _simple("whole path: submit → rows committed, two upstreams, venue process, 4 rows per order", "orders/s",
-            80_000, 300_000, "path", "committed"),
+    _simple("whole path: submit → rows committed, 2 M orders, two upstreams, venue process, 4 rows per order",
+            "orders/s", 80_000, 300_000, "path_day", "committed"),
     _simple("order path: submit → send → response journalled, null venue", "orders/s", 150_000, 500_000, "order_path",
             "order path"),
     Goal('the same, "power" against "process"', "%", _fixed(70), _fixed(90), _power_share),
@@ -103,6 +103,8 @@ GOALS = (
     Goal("ring against faster-fifo, the worst frame size", "×", _fixed(3), _fixed(4), _worst_ring),
     _simple("ring round trip, blocking waits, p50", "µs", 15, 8, "roundtrip", "ring, p50", False),
     _simple("journal append, 128 a frame", "records/s", 1e6, 3e6, "journal", "process, 128 a frame"),
+    _simple("order book alone", "operations/s", 900_000, 1_200_000, "book", "stream"),
+    _simple("venue with events, journal and rings, matching", "requests/s", 150_000, 150_000, "venue", "match"),
     Goal("throttle saturated, no window over, the worst rate", "% of the rate", _fixed(99), _fixed(99.9),
          _worst("throttle", "used, ", "", min)),
     Goal("release after the token frees, p99, the worst rate", "ms", _fixed(1), _fixed(0.2),

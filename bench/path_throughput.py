@@ -25,15 +25,15 @@ REPORTS = ("PENDING_NEW", "NEW", "TRADE")
 FRAME = 512
 
 
-def bench(options: Options, upstreams: int = 2, durability: str = "process") -> Finding:
-    """Several runs."""
-    orders = options.count(200_000, 2_000)
-    finding = Finding("path", "whole path: submit → rows committed")
+def bench(options: Options, upstreams: int = 2, durability: str = "process", day: int = 0) -> Finding:
+    """Several runs; with `day` one run of so many orders."""
+    orders = options.count(day or 200_000, 2_000)
+    finding = Finding("path", f"whole path: submit → rows committed{f', {orders:,} orders in one run' if day else ''}")
     finding.config = {
         "orders": orders, "upstreams": upstreams, "durability": durability, "throttle": "open",
         "rows per order": len(TABLES), "reports per order": len(REPORTS), "requests per submit": FRAME,
     }  # fmt: skip
-    for _ in range(options.repeats()):
+    for _ in range(options.repeats(1 if day else 100)):
         with running(config_of(durability=durability), options.folder) as desk:
             run(desk, finding, orders, upstreams)
     finding.checked = [
@@ -118,4 +118,4 @@ def check_rows(desk: Desk, total: int) -> None:
 
 
 if __name__ == "__main__":
-    main(bench, __doc__, upstreams=2, durability="process")
+    main(bench, __doc__, upstreams=2, durability="process", day=0)

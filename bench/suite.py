@@ -32,6 +32,7 @@ class Bench:
 
 SUITE = (
     Bench("path", "path_throughput", "whole path: submit → rows committed", 35),
+    Bench("path_day", "path_throughput", "whole path, 2 M orders in one run", 40, {"day": 2_000_000}),
     Bench("order_path", "order_path_throughput", "order path, null venue, process", 25, {"durability": "process"}),
     Bench("power", "order_path_throughput", "order path, null venue, power", 30, {"durability": "power"}),
     Bench("latency", "path_latency", "submit → send at 1,000/s, process", 45, {"durability": "process"}),
@@ -49,6 +50,8 @@ SUITE = (
     Bench("idle", "desk_idle", "idle desk", 30),
     Bench("start_stop", "desk_start_stop", "start to ready, stop to gone", 8),
     Bench("memory", "desk_memory", "memory by the day's volume", 12),
+    Bench("book", "book_speed", "one order book, in process", 30),
+    Bench("venue", "venue_speed", "the venue: engine, journal, rings", 50),
     Bench("peers", "peers_throughput", "threaded OMS, multiprocessing.Queue", 30),
 )
 NAMES = tuple(bench.name for bench in SUITE)

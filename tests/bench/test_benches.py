@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import goals, report
+from bench.markdown import markdown, replaced
 from bench.measure import Finding, Options, WrongAnswer
 from bench.page import html
 from bench.suite import NAMES, SUITE, chosen
@@ -53,6 +54,18 @@ def test_the_report_is_one_page_that_needs_nothing_else(findings: dict[str, Find
     files = report.write_hlog(tmp_path, findings)
     assert files
     assert all("HIST" in file.read_text() for file in files)
+
+
+def test_the_table_of_goals_goes_to_its_place_in_a_text() -> None:
+    found = Finding("journal", "journal alone")
+    found.add("process, 128 a frame", "records/s", 2_000_000)
+    table = markdown(report.document({"journal": found}, HOST) | {"failed": {"idle": "wrong answer: it was busy"}})
+    assert "| journal append, 128 a frame | 2,000,000 | 1,000,000 | 3,000,000 | records/s | floor |" in table
+    assert "- idle: wrong answer: it was busy" in table
+    text = "before\n<!-- bench -->\nold\n<!-- /bench -->\nafter\n"
+    assert replaced(text, "new") == "before\n<!-- bench -->\n\nnew\n<!-- /bench -->\nafter\n"
+    with pytest.raises(ValueError, match="there is no"):
+        replaced("nothing", "new")
 
 
 @pytest.mark.process

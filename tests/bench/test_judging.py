@@ -28,7 +28,7 @@ def finding(**figures: float) -> Finding:
     ("rate", "verdict"), [(300_000, "aim"), (299_999, "floor"), (80_000, "floor"), (79_999, "below")]
 )
 def test_a_goal_that_is_better_high_is_held_from_its_floor_on(rate: float, verdict: str) -> None:
-    assert table({"path": finding(committed=rate)})[0]["verdict"] == verdict
+    assert table({"path_day": finding(committed=rate)})[0]["verdict"] == verdict
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(0.7, "aim"), (0.71, "floor"), (1.5, "floor"), (1.51, "below")])
