@@ -163,14 +163,14 @@ def test_whoever_cuts_its_file_under_intakes_hands_ends_it_once_and_is_not_serve
     try:
         with sender_at_work(desk):
             good.submit(new(1))
-            until(lambda: bool(good.raw_reports()))
+            until(lambda: any(report.exec_type == ExecType.NEW for report in good.reports()))
             os.truncate(path, 0)
             assert child.wait(60) == -signal.SIGBUS
             os.truncate(path, 1 << 20)  # it looks whole again
             child = start(desk, ("-c", BLIND), "killed by SIGBUS")
             good.submit(new(2))
-            until(lambda: bool(good.raw_reports()))
-            assert [(each.name, each.deadly) for each in parked.read(desk.runtime / PARKED)] == [("bad", True)]
+            until(lambda: any(report.client_order_id == "A-2" for report in good.reports()))
+            until(lambda: [(each.name, each.deadly) for each in parked.read(desk.runtime / PARKED)] == [("bad", True)])
     finally:
         child.kill()
         child.wait()
