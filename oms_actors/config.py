@@ -22,6 +22,8 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     segment_bytes: int = 64 << 20
     snapshot_bytes: int = 32 << 20
     """A snapshot of intake or the sender whenever its journal has grown by so much; 0 = none."""
+    journal_keep_days: int = 7
+    """Segments of the journals that nobody needs any more stay for so long."""
     upstream_request_bytes: int = 1 << 20
     upstream_report_bytes: int = 4 << 20
     inner_ring_bytes: int = 16 << 20
@@ -237,6 +239,7 @@ RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
     DeskConfig: {
         "segment_bytes": (4 << 20, 4 << 30),
         "snapshot_bytes": (0, 1 << 40),
+        "journal_keep_days": (0, 36_500),
         "upstream_request_bytes": (4 << 10, 1 << 30),
         "upstream_report_bytes": (4 << 10, 1 << 30),
         "inner_ring_bytes": (64 << 10, 1 << 30),

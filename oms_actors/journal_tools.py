@@ -24,6 +24,7 @@ from oms_actors.edges.journal_format import (
     segment_names,
     vouched_for,
 )
+from oms_actors.edges.retention import recovery_needs
 from oms_actors.errors import Reason, decimal_text
 from oms_actors.messages import (
     ExecType,
@@ -77,6 +78,8 @@ class SegmentStat(msgspec.Struct, frozen=True, kw_only=True):
     last_wall_ns: int
     tail_bytes: int
     """Bytes behind the last valid frame that are not zero: torn, damaged, or being written."""
+    recovery: bool = True
+    """A restart may read it. One that it does not waits only for database, upstreams and `journal_keep_days`."""
     problem: str = ""
 
 
@@ -223,7 +226,10 @@ _DECODERS: dict[Kind, Callable[[bytes], dict[str, Any]]] = dict.fromkeys(Kind, _
 def stat(folder: Path, role: str) -> list[SegmentStat]:
     """Every segment of a role's journal, in order."""
     disk = OsDisk(folder)
-    return [_stat(disk, name) for _, name in segment_names(disk, role)]
+    names = segment_names(disk, role)
+    needs = (recovery_needs(folder) or {}).get(role, Position(0, 0))
+    free = {name for (_, name), (following, _) in pairwise(names) if following <= needs}
+    return [msgspec.structs.replace(_stat(disk, name), recovery=name not in free) for _, name in names]
 
 
 def verify(folder: Path, role: str) -> Verified:

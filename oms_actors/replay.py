@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from oms_actors.core.answers import runs
 from oms_actors.core.intake import Intake, IntakeRules
 from oms_actors.core.order import Phase
 from oms_actors.core.pending import SenderSettings
 from oms_actors.core.sender import Sender
 from oms_actors.core.throttle import Throttle, ThrottleLimit
 from oms_actors.edges.disk import OsDisk
-from oms_actors.edges.journal import JournalError, frames
-from oms_actors.edges.sender_fold import INTAKE, SENDER, SenderFold
+from oms_actors.edges.intake_fold import IntakeFold
+from oms_actors.edges.journal import JournalError
+from oms_actors.edges.sender_fold import SenderFold
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,25 +38,22 @@ class Replayed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(
-    data_dir: Path, from_snapshot: bool = False, progress: Callable[[int], None] = lambda frames: None
+    data_dir: Path, from_snapshot: bool = False, progress: Callable[[int], None] = lambda records: None
 ) -> Replayed:
-    """Folds both journals of an instance's data directory. Raises JournalError (none there, or one that is damaged)."""
+    """Folds both journals of an instance's data directory, from the newest snapshots on if so wanted or if their
+    beginning has been removed. Raises JournalError (none there, or one that is damaged)."""
     folder = data_dir / "journal"
     if not folder.is_dir():
         raise JournalError(f"{folder}: no journal: name the data directory of an instance, such as oms-data/default")
     disk = OsDisk(folder)
-    count = 0
-    intake = Intake(IntakeRules())
-    for count, frame in enumerate(frames(disk, INTAKE), 1):
-        intake.replay(frame.payload, frame.sequence)
-        if not count & 63:
-            progress(count)
+    mine = IntakeFold(Intake(IntakeRules()), disk)
     fold = SenderFold(Sender(SenderSettings(), Throttle(ThrottleLimit())), disk, 0)
-    if from_snapshot:
+    if from_snapshot or not mine.is_whole():
+        mine.load(folder)
         fold.load(folder)
-    count += fold.run(lambda: progress(count))
-    for frame in frames(disk, SENDER):
-        intake.departed(runs(frame.payload), frame.mono_ns)
+    count = mine.run(lambda: progress(mine.sequence))
+    fold.run(lambda: progress(fold.input))
+    intake = mine.core
     core = fold.core
     orders = {id(order): order for order in core.ids.values()}.values()
     first, second = _hash(_intake_state(intake)), _hash(core.state())
@@ -70,7 +67,9 @@ def replay(
 
 def _intake_state(intake: Intake) -> list[object]:
     upstreams = [(u.number, u.name, u.token, u.place, u.committed) for _, u in sorted(intake.upstreams.items())]
-    return [sorted(intake.ids), sorted(intake.waiting), upstreams]
+    carried = intake.carried
+    before = [(date, sorted(ids)) for date, ids in sorted(carried.before.items())]
+    return [intake.trade_date, sorted(intake.ids), sorted(carried.keys), before, sorted(intake.waiting), upstreams]
 
 
 def _hash(state: object) -> str:

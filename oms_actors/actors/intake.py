@@ -34,7 +34,7 @@ from oms_actors.edges import journals, parked
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.feed import Feed
 from oms_actors.edges.intake_fold import IntakeFold
-from oms_actors.edges.journal import JournalFull, JournalReader, frames
+from oms_actors.edges.journal import JournalFull, JournalReader, Position, frames
 from oms_actors.edges.kill_switch import KillSwitch
 from oms_actors.edges.limits import limits_of
 from oms_actors.edges.refill import Places
@@ -57,6 +57,7 @@ FULL_NS = 100 * MS
 COUNTERS = (
     "requests", "accepted", "rejected", "malformed", "upstreams", "reports", "parked", "lagging", "queue_free",
     "frames", "hints_dropped", "gaps", "disk_full", "touched_file",
+    "said_intake", "said_sender",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_accept_ns", "fsync_ns")
 
@@ -154,7 +155,11 @@ class IntakeRole:
 
     def _open_reader(self, origin: int, sequence: int) -> JournalReader:
         role = (journals.INTAKE, journals.SENDER)[origin]
-        return journals.open_reader(self.resolved, role, self._places[origin].before(sequence))
+        reader = journals.open_reader(self.resolved, role, self._places[origin].before(sequence))
+        if not reader.reaches():
+            self.log.warning("what the %s's journal said from record %d on is in the database only", role, sequence)
+            reader.seek(Position(0, 0), None)
+        return reader
 
     def stop(self) -> None:
         """Notes how far everybody is. What has not been taken stays in the rings."""
@@ -383,6 +388,7 @@ class IntakeRole:
         page["queue_free"] = max(0, self.core.rules.capacity - len(self.core.waiting))
         page["reports"] = upstreams.spoken
         page["gaps"] = self.feed.gaps
+        page["said_intake"], page["said_sender"] = upstreams.said_to_all(self._last())
         upstreams.tell_parked(self._parked_path)
 
     def _bell(self, role: str) -> Bell:

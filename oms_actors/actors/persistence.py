@@ -36,8 +36,10 @@ from oms_actors.core.fold import (
     Values,
 )
 from oms_actors.edges import journals
+from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.journal import Frame, JournalError, JournalReader, Position, ReaderAhead
 from oms_actors.edges.responses_log import ResponsesLog
+from oms_actors.edges.retention import Retention
 from oms_actors.edges.snapshot_starter import SnapshotStarter
 from oms_actors.edges.store import Place, Store, StoreError, StoreForeign, order_id_prefix
 
@@ -135,6 +137,9 @@ class PersistenceRole:
         folder, every = journals.folder(self.resolved), self.resolved.config.desk.snapshot_bytes
         self.snapshots = [SnapshotStarter(context.runtime, folder, role, every, self.log) for role in ROLES]
         self._look_ns = max(self.interval_ns, MS)
+        keep_days = self.resolved.config.desk.journal_keep_days
+        page = Path(context.path("intake.page"))
+        self.retention = Retention(OsDisk(folder), folder, page, keep_days, self.store.checkpoint, self.log)
         self._pause_ns = PAUSE_NS
         self._next_ns = 0  # not before (monotonic)
         self._stuck_ns = 0
@@ -219,6 +224,8 @@ class PersistenceRole:
         self._succeeded(began_ns)
         for starter, follower in zip(self.snapshots, (self.intake, self.sender), strict=True):
             starter.look(follower.place.position.offset, began_ns)
+        committed = {follower.role: follower.place.position for follower in (self.intake, self.sender)}
+        self.retention.look(committed, began_ns, time.time_ns())
         return records > 0
 
     def _collect(self) -> None:

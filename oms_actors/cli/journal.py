@@ -85,9 +85,10 @@ def stat(
     if json:
         emit({"segments": [_fields(each) for each in found]})
         return
-    table("", ("segment", "used", "of", "frames", "first record", "next", "from", "to", ""), (
+    table("", ("segment", "used", "of", "frames", "first record", "next", "from", "to", "for recovery", ""), (
         (each.name, size(each.used_bytes), size(each.file_bytes), each.frames, each.first_sequence, each.next_sequence,
-         time_of(each.first_wall_ns), time_of(each.last_wall_ns), each.problem) for each in found
+         time_of(each.first_wall_ns), time_of(each.last_wall_ns), "needed" if each.recovery else "", each.problem)
+        for each in found
     ), right=("used", "of", "frames", "first record", "next"))  # fmt: skip
 
 

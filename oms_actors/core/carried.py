@@ -53,6 +53,8 @@ class Carried:
 
     def _session(self, record: bytes) -> None:
         _, _, event, _, _, _, _, _, date, _ = SESSION.unpack(record)
+        if date not in self.before:
+            return  # the first date of all: nothing was before it
         if event == SessionEvent.MASS_ACTION and record[SESSION.size - TAIL.size] == Mass.ROLL:
             self.restated = set()
         elif event == SessionEvent.ROLL:

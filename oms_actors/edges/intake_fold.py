@@ -11,7 +11,7 @@ from oms_actors.core.intake import Intake
 from oms_actors.core.intake_snapshot import dump, load
 from oms_actors.edges import snapshots
 from oms_actors.edges.disk import Disk
-from oms_actors.edges.journal import JournalReader, Position, reaches
+from oms_actors.edges.journal import JournalReader, Position, reaches, require_whole
 from oms_actors.edges.journal_format import segment_names
 from oms_actors.edges.refill import Places
 
@@ -46,7 +46,7 @@ class IntakeFold:
             if not (reaches(self._disk, INTAKE, position) and reaches(self._disk, SENDER, senders)):
                 continue
             uncounted = self.core.exposure.watching and body["core"].get("exposure") is None
-            if uncounted and self._is_whole():
+            if uncounted and self.is_whole():
                 continue
             if load(self.core, body["core"]):
                 self.position, self.senders, self.uncounted = position, senders, uncounted
@@ -56,13 +56,16 @@ class IntakeFold:
                 return True
         return False
 
-    def _is_whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Do the journals still have everything from the very beginning?"""
         firsts = [segment_names(self._disk, role)[:1] for role in (INTAKE, SENDER)]
         return all(not found or found[0][0].offset == 0 for found in firsts)
 
     def run(self, beat: Callable[[], None] = lambda: None) -> int:
         """Folds every frame there is; returns how many. Of the sender's only those whose requests are in."""
+        if self.sequence == 1:
+            for role in (INTAKE, SENDER):
+                require_whole(self._disk, role)
         return self._mine(beat) + self._senders(beat)
 
     def _mine(self, beat: Callable[[], None]) -> int:

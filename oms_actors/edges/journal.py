@@ -64,7 +64,8 @@ __all__ = [
     "FRAME", "MARK_BOOT", "MARK_CHECK", "MARK_DURABLE", "MARK_DURABLE_SEQUENCE", "MARK_GENERATION",
     "MARK_NEXT_SEQUENCE", "MARK_SYNCED", "MARK_WORDS", "MARK_WRITTEN", "Frame", "JournalCorrupt", "JournalError",
     "JournalFailed", "JournalFull", "JournalReader", "JournalWriter", "Position", "ReaderAhead", "ReaderBehind",
-    "Recovered", "Segment", "frames", "reaches", "remove_below", "segments",
+    "Recovered", "Segment", "frames", "reaches",
+    "remove_below", "require_whole", "segments",
 ]  # fmt: skip
 
 READ_BYTES = 1 << 20
@@ -101,6 +102,14 @@ class JournalReader:
         self.close()
         self.position, self._expected = position, sequence
 
+    def reaches(self) -> bool:
+        """Is there anything to be read from its position on, now or later? Not if the journal has lost that in a power
+        cut, or has been cut below it."""
+        try:
+            return self._locate()
+        except (ReaderAhead, ReaderBehind):
+            return False
+
     def ready(self) -> bool:
         """Cheap: does the mark say that there is more?"""
         mark = self._mark
@@ -130,9 +139,9 @@ class JournalReader:
         limit = self._limit()
         if limit is not None and self.position >= limit and self.position.generation >= limit.generation:
             if self.position > limit and self._segment is None:
-                self.locate()
+                self._locate()
             return []
-        if self._segment is None and not self.locate():
+        if self._segment is None and not self._locate():
             return []
         frames = self._read_segment(max_bytes, limit)
         while not frames and self._advance():
@@ -170,9 +179,8 @@ class JournalReader:
         """Is there a segment behind this one?"""
         return any(position > segment.position for position, _ in segment_names(self._disk, self.role))
 
-    def locate(self) -> bool:
-        """Opens the segment that holds the position; False: there is no journal yet. Raises ReaderAhead, ReaderBehind,
-        JournalError."""
+    def _locate(self) -> bool:
+        """Opens the segment that holds the position; False: there is no journal yet."""
         found = segment_names(self._disk, self.role)
         if self.position == Position(0, 0) and found:
             return self._open(found[0][1], found[0][0].offset, None)
@@ -212,6 +220,8 @@ class JournalReader:
         if start.offset < here:
             raise ReaderAhead(f"{self.role}: read up to {here}, but {name} begins before")
         if start.offset > here:
+            if segment.position < segment_names(self._disk, self.role)[0][0]:
+                raise ReaderBehind(f"{self.role}: what follows {segment.name} at offset {here} has been removed")
             raise JournalCorrupt(f"{segment.name}: no valid frame at offset {here}, but {name} follows")
         return self._open(name, here, None)
 
@@ -414,11 +424,20 @@ def reaches(disk: Disk, role: str, position: Position) -> bool:
     """Can the journal be read from there on? Not if it has lost that in a power cut, or has been cut below it."""
     reader = JournalReader(disk, role, position)
     try:
-        return reader.locate()
-    except (ReaderAhead, ReaderBehind):
-        return False
+        return reader.reaches()
     finally:
         reader.close()
+
+
+def require_whole(disk: Disk, role: str) -> None:
+    """A fold from the beginning needs the beginning: JournalError where it has been removed."""
+    first = segments(disk, role)[:1]
+    if first and first[0].sequence != 1:
+        raise JournalError(
+            f"{role}: its journal begins with record {first[0].sequence} ({first[0].name}), and there is no snapshot "
+            f"to go on from: restore the journal folder from a copy, or move it away to begin anew (the database keeps "
+            f"what it has)"
+        )
 
 
 def remove_below(disk: Disk, role: str, position: Position) -> list[str]:

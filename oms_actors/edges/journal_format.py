@@ -97,6 +97,8 @@ class Segment:
     desk: int
     boot: int
     synced: int
+    wall_ns: int
+    """When it was begun (UTC)."""
 
     @property
     def position(self) -> Position:
@@ -140,7 +142,7 @@ def read_head(disk: Disk, name: str) -> Segment:
         file.close()
     if len(head) < HEAD.size:
         raise JournalCorrupt(f"{name}: has {len(head)} bytes, a segment's head {HEAD.size}")
-    magic, version, crc, generation, start, sequence, desk, _, boot, synced = HEAD.unpack(head)
+    magic, version, crc, generation, start, sequence, desk, wall, boot, synced = HEAD.unpack(head)
     if magic != HEAD_MAGIC:
         raise JournalCorrupt(f"{name}: not a journal segment")
     if version != VERSION:
@@ -149,7 +151,7 @@ def read_head(disk: Disk, name: str) -> Segment:
         raise JournalCorrupt(f"{name}: its head does not check out")
     if not name.endswith(segment_name("", Position(generation, start))):
         raise JournalCorrupt(f"{name}: its head says generation {generation}, offset {start:#x}: was it renamed?")
-    return Segment(name, generation, start, sequence, desk, boot, synced)
+    return Segment(name, generation, start, sequence, desk, boot, synced, wall)
 
 
 def make_head(position: Position, sequence: int, desk: int, wall_ns: int, boot: int, synced: int) -> bytes:

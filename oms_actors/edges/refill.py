@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 
 from oms_actors.core.answers import for_upstream
-from oms_actors.edges.journal import Frame, JournalReader, Position
+from oms_actors.edges.journal import Frame, JournalReader, Position, ReaderBehind
 from oms_actors.edges.upstream_link import INTAKE, SENDER, Link, Said
 
 STEP_BYTES = 1 << 19
@@ -90,8 +90,8 @@ class Refill:
         link, origin = self.link, self._origin
         if self._reader is None:
             self._reader = self._open_reader(origin, link.said[origin] + 1)
-        if not self._frames:
-            self._frames.extend(self._reader.read(STEP_BYTES))
+        if not self._frames and not self._read(self._reader):
+            return True
         told = bool(self._frames)
         while self._frames:
             frame = self._frames[0]
@@ -100,6 +100,15 @@ class Refill:
                 break
             self._frames.popleft()
         return told
+
+    def _read(self, reader: JournalReader) -> bool:
+        """False: what comes next was removed while we were at it; the next step goes on with what there is."""
+        try:
+            self._frames.extend(reader.read(STEP_BYTES))
+        except (ReaderBehind, FileNotFoundError):
+            self.close()
+            return False
+        return True
 
     def close(self) -> None:
         """Lets go of the journal."""

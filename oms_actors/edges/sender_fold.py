@@ -11,7 +11,7 @@ from oms_actors.core.recovery import Recovery, requests_of
 from oms_actors.core.snapshot import dump, load
 from oms_actors.edges import snapshots
 from oms_actors.edges.disk import Disk
-from oms_actors.edges.journal import Frame, Position, frames, reaches, segments
+from oms_actors.edges.journal import Frame, Position, frames, reaches, require_whole, segments
 
 SENDER, INTAKE = "sender", "intake"
 _MARKS = ("rebooted", "first_ns")
@@ -53,6 +53,9 @@ class SenderFold:
 
     def run(self, beat: Callable[[], None] = lambda: None) -> int:
         """Folds every frame from `position` to the end; returns how many."""
+        if not self.position.offset:
+            for role in (SENDER, INTAKE):
+                require_whole(self._disk, role)
         boots = {segment.generation: segment.boot for segment in segments(self._disk, SENDER)}
         count = 0
         for frame in frames(self._disk, SENDER, self.position if self.position.offset else None):

@@ -71,6 +71,28 @@ def oldest_position(folder: Path, role: str) -> Position | None:
     return _position(names[0]) if len(names) >= KEPT else None
 
 
+class _Reference(msgspec.Struct):
+    """Of a snapshot: what it refers to in the other journal (a sender's `intake`, an intake's `senders`)."""
+
+    intake: tuple[int, int] | None = None
+    senders: tuple[int, int] | None = None
+
+
+def references(folder: Path, role: str) -> list[tuple[Position, Position]]:
+    """Of every snapshot that checks out: where it begins in its own journal and in the other one."""
+    found = []
+    for name in _names(folder, role):
+        try:
+            refers = msgspec.msgpack.decode(_bytes(folder / name), type=_Reference)
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            _log.warning("%s is passed over: %s", name, error)
+            continue
+        other = refers.intake or refers.senders
+        if other is not None:
+            found.append((_position(name), Position(*other)))
+    return found
+
+
 def _names(folder: Path, role: str) -> list[str]:
     found = [name for name in os.listdir(folder) if (match := _NAME.match(name)) and match[1] == role]
     return sorted(found, key=_position)
@@ -84,6 +106,12 @@ def _position(name: str) -> Position:
 
 
 def _body(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.msgpack.decode(_bytes(path))
+    return found
+
+
+def _bytes(path: Path) -> bytes:
+    """What is behind the head, if it checks out; ValueError."""
     data = path.read_bytes()
     if len(data) < HEAD.size:
         raise ValueError(f"{len(data)} bytes, less than a head")
@@ -93,5 +121,4 @@ def _body(path: Path) -> dict[str, Any]:
         raise ValueError(f"version {version}, this program speaks {VERSION}")
     if len(body) != size or crc32(body) != crc:
         raise ValueError("does not check out")
-    found: dict[str, Any] = msgspec.msgpack.decode(body)
-    return found
+    return body

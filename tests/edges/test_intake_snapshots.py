@@ -21,7 +21,7 @@ from oms_actors.edges.intake_fold import INTAKE, SENDER, IntakeFold
 from oms_actors.edges.journal import JournalWriter, Position, frames, remove_below
 from oms_actors.errors import Reason
 from oms_actors.messages import ExecType, Kind, OrdStatus, SessionEvent
-from oms_actors.record import KEY, REQUEST_BYTES, SESSION, VERSION
+from oms_actors.record import KEY, SESSION, VERSION, records
 from tests.intake.makers import new
 from tests.intake.makers import records as frame
 
@@ -75,11 +75,7 @@ class Day:
         batch.take([Piece(1, 16 * self.asked, frame(*requests))])  # type: ignore[arg-type]
         payload = batch.payload()
         self._append(payload, batch.records)
-        for at in range(0, len(payload), REQUEST_BYTES):
-            record = payload[at : at + REQUEST_BYTES]
-            if record[0] != Kind.NEW:
-                break
-            self.waiting.append(bytes(record)) if not record[28] else None
+        self.waiting += [record for record in records(payload) if record[0] == Kind.NEW and not record[28]]
 
     def answer(self) -> None:
         out = []

@@ -71,6 +71,8 @@ class SimDisk:
 
     def __init__(self, dice: Random, point: Callable[[str], None]) -> None:
         self.files: dict[str, FileData] = {}
+        self.removed: dict[str, FileData] = {}
+        """Segments that nobody needed any more: evidence all the same."""
         self.dice, self.point = dice, point
         self.refusals: dict[str, int] = {}
         """Operation → errno, for the next such operation; "full" stays until it is taken away."""
@@ -111,7 +113,9 @@ class SimDisk:
 
     def remove(self, name: str) -> None:
         self.point("disk.remove")
-        del self.files[name]
+        data = self.files.pop(name)
+        if name.endswith(".journal"):
+            self.removed[name] = data
 
 
 class SimFile:

@@ -14,7 +14,7 @@ def evidence_of(world: World) -> Evidence:
     throttle, habits = scenario.config.throttle, scenario.habits
     requests, sends, reports, cum = _rows(world)
     return Evidence(
-        journals={name: bytes(data.cache) for name, data in world.disk.files.items()},
+        journals={name: bytes(data.cache) for name, data in (world.disk.files | world.disk.removed).items()},
         upstreams=[
             SeenBy(
                 client.name, {key: sum(s.times for s in several) for key, several in client.submissions.items()},

@@ -41,7 +41,7 @@ from oms_actors.actors import intake, persistence, scheduler, sender
 from oms_actors.config import Resolved
 from oms_actors.core import batches
 from oms_actors.edges import disk as edges_disk
-from oms_actors.edges import upstream_link, upstreams
+from oms_actors.edges import retention, upstream_link, upstreams
 
 INSTANCE = "sim"
 ROLES = ("persistence", "sender", "intake", "scheduler")
@@ -174,6 +174,7 @@ class World:
         patches.put(scheduler, "remote_ref", lambda runtime, role: _Mail(self, role))
         patches.put(sender, "FRAME_RECORDS", self.scenario.frame_records)
         patches.put(batches, "FEW", self.scenario.few)
+        patches.put(retention, "LOOK_NS", S // 2)
         patches.put(upstreams, "os", SimpleNamespace(**{**vars(os), "stat": self._stat}))
 
     def _token(self) -> int:
