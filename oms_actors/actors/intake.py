@@ -34,7 +34,7 @@ from oms_actors.edges import journals, parked
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.feed import Feed
 from oms_actors.edges.intake_fold import IntakeFold
-from oms_actors.edges.journal import JournalFull, JournalReader, Position, frames
+from oms_actors.edges.journal import JournalFull, JournalReader, Position, SenderAhead, frames
 from oms_actors.edges.kill_switch import KillSwitch
 from oms_actors.edges.limits import limits_of
 from oms_actors.edges.refill import Places
@@ -133,6 +133,8 @@ class IntakeRole:
         fold.load(folder)
         self.context.beat()
         fold.run(self.context.beat)
+        if fold.ahead:
+            raise SenderAhead(fold.ahead, fold.sequence - 1)
         if fold.uncounted:
             self.log.warning("limits on open orders are new: those open from before are counted at release only")
         self._places = fold.places

@@ -36,6 +36,9 @@ class IntakeFold:
         """Of the next records there."""
         self.places = (Places(), Places())
         """Where intake's and the sender's records are."""
+        self.ahead = 0
+        """The sender has consumed so much, and that is more than there is (0: it is not). Nothing unusual while both
+        journals grow."""
         self.uncounted = False
         """There are limits, but orders open from before the snapshot are not counted: there were none then."""
 
@@ -87,6 +90,7 @@ class IntakeFold:
             for frame in found:
                 if frame.input >= self.sequence:
                     reader.close()
+                    self.ahead = frame.input
                     return count
                 self.core.departed(runs(frame.payload), frame.mono_ns)
                 self.places[1].note(frame.sequence, frame.generation, frame.offset)

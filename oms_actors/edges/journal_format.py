@@ -65,6 +65,18 @@ class ReaderBehind(JournalError):
     """A stored position lies before the oldest segment that is left."""
 
 
+class SenderAhead(JournalError):
+    """The sender's journal refers to records of intake's journal that are not there."""
+
+    def __init__(self, consumed: int, there: int) -> None:
+        super().__init__(
+            f"SENDER_AHEAD: the sender has consumed intake's journal up to record {consumed}, but it ends with record "
+            f"{there}: it was restored from an old copy, or lost its tail in a power cut without durability = "
+            f'"power". Restore the files of intake\'s journal as they were; or look in the database for what is still '
+            f"open at the exchange, settle that by hand, and move the journal folder away to begin anew"
+        )
+
+
 class Position(NamedTuple):
     """A place between two frames: run of the writer, logical offset in bytes."""
 

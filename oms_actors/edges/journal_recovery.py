@@ -69,6 +69,11 @@ def recover(disk: Disk, role: str, boot: int, mark: MutableSequence[int], power:
     """The valid end, with everything behind it cut; with `power`, all of it is on the disk afterwards."""
     found = segments(disk, role)
     if not found:
+        if mark[MARK_NEXT_SEQUENCE] > 1:
+            raise JournalCorrupt(
+                f"{role}: the last writer got as far as record {mark[MARK_NEXT_SEQUENCE] - 1}, but no file of its "
+                f"journal is there: restore them from a copy, or move the whole journal folder away to begin anew"
+            )
         return Recovered(last_generation(disk, role), 0, 1, 0, True, 0)
     last = _written(disk, found, boot, mark) or _walked(disk, found)
     kept = [segment for segment in found if segment.position <= last.segment.position]

@@ -11,7 +11,7 @@ from oms_actors.core.recovery import Recovery, requests_of
 from oms_actors.core.snapshot import dump, load
 from oms_actors.edges import snapshots
 from oms_actors.edges.disk import Disk
-from oms_actors.edges.journal import Frame, Position, frames, reaches, require_whole, segments
+from oms_actors.edges.journal import Frame, Position, SenderAhead, frames, reaches, require_whole, segments
 
 SENDER, INTAKE = "sender", "intake"
 _MARKS = ("rebooted", "first_ns")
@@ -40,10 +40,13 @@ class SenderFold:
         for position, body in snapshots.read(folder, SENDER):
             if not (reaches(self._disk, SENDER, position) and reaches(self._disk, INTAKE, Position(*body["intake"]))):
                 continue  # the journal has lost what the snapshot has: both go back to where it ends
+            if not self._has(body["input"], body.get("intake_last")):
+                continue  # intake's journal is not the one it was
             if load(self.core, body["core"]):
                 self.position = position
                 self.source = Requests(frames(self._disk, INTAKE, Position(*body["intake"])), body["input"])
                 self.source.position = Position(*body["intake"])
+                self.source.last = body["intake_last"] and Position(*body["intake_last"])
                 for name in _MARKS:
                     setattr(self, name, body[name])
                 if body["boot"] != self._boot:
@@ -51,8 +54,15 @@ class SenderFold:
                 return True
         return False
 
+    def _has(self, input_: int, last: list[int] | None) -> bool:
+        """Does intake's journal have the frame that was the last one taken in?"""
+        if not input_:
+            return True
+        frame = next(frames(self._disk, INTAKE, Position(*last)), None) if last else None
+        return frame is not None and frame.sequence + frame.records - 1 == input_
+
     def run(self, beat: Callable[[], None] = lambda: None) -> int:
-        """Folds every frame from `position` to the end; returns how many."""
+        """Folds every frame from `position` to the end; returns how many. Raises JournalError, SenderAhead too."""
         if not self.position.offset:
             for role in (SENDER, INTAKE):
                 require_whole(self._disk, role)
@@ -62,6 +72,8 @@ class SenderFold:
             beat()  # a frame may hold thousands of records
             count += 1
             self.fold(frame, boots.get(frame.generation) == self._boot)
+            if frame.input > self.input:
+                raise SenderAhead(frame.input, self.input)
         return count
 
     def fold(self, frame: Frame, this_boot: bool) -> None:
@@ -81,6 +93,7 @@ class SenderFold:
         return {
             "core": dump(self.core),
             "intake": tuple(self.source.position or Position(0, 0)),
+            "intake_last": self.source.last,
             "input": self.input,
             "boot": self._boot,
             **{name: getattr(self, name) for name in _MARKS},
@@ -94,6 +107,8 @@ class Requests:
         self._frames = iter(source)
         self.input = input_
         self.position: Position | None = None
+        self.last: Position | None = None
+        """Where that frame begins."""
 
     def up_to(self, sequence: int) -> list[bytes]:
         """The requests of the frames up to and including `sequence`."""
@@ -101,8 +116,8 @@ class Requests:
         while self.input < sequence:
             frame = next(self._frames, None)
             if frame is None:
-                break  # intake's journal lost its unsynced tail in a power cut
+                break
             found += requests_of(frame.payload)
             self.input = frame.sequence + frame.records - 1
-            self.position = Position(frame.generation, frame.end)
+            self.position, self.last = Position(frame.generation, frame.end), Position(frame.generation, frame.offset)
         return found

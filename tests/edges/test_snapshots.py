@@ -10,7 +10,7 @@ from oms_actors.core.intake import Intake, Upstream
 from oms_actors.core.sender import Sender
 from oms_actors.edges import snapshots
 from oms_actors.edges.disk import OsDisk
-from oms_actors.edges.journal import JournalWriter
+from oms_actors.edges.journal import JournalWriter, SenderAhead
 from oms_actors.edges.sender_fold import INTAKE, SENDER, SenderFold
 from oms_actors.record import records
 from oms_actors.replay import replay
@@ -106,3 +106,26 @@ def test_replay_says_the_same_every_time_and_from_a_snapshot(tmp_path: Path, mon
     first = replay(tmp_path)
     assert replay(tmp_path) == first
     assert replay(tmp_path, from_snapshot=True).hash == first.hash
+
+
+def test_a_sender_that_has_consumed_what_intake_has_lost_says_so(tmp_path: Path) -> None:
+    day = Day(tmp_path, 3)
+    day.write(20)
+    old = {path: path.read_bytes() for path in day.folder.glob("intake-*.journal")}
+    day.write(len(day.bench.journal))
+    for path, data in old.items():
+        path.write_bytes(data)
+    with pytest.raises(SenderAhead, match=r"SENDER_AHEAD: the sender has consumed .* up to record \d+, but it ends"):
+        day.fold()
+
+
+def test_a_snapshot_of_another_intake_journal_is_not_used(tmp_path: Path) -> None:
+    day = Day(tmp_path, 3)
+    day.write(20)
+    old = {path: path.read_bytes() for path in day.folder.glob("intake-*.journal")}
+    day.write(len(day.bench.journal))
+    day.snapshot()
+    assert SenderFold(day.bench.fresh(), OsDisk(day.folder), BOOT).load(day.folder)
+    for path, data in old.items():
+        path.write_bytes(data)
+    assert not SenderFold(day.bench.fresh(), OsDisk(day.folder), BOOT).load(day.folder)

@@ -14,7 +14,8 @@ import pytest
 
 from ipc.ring import RingReader, RingWriter
 from oms_actors import CancelOrder, ReportFlag
-from oms_actors.edges.journal import JournalWriter
+from oms_actors.edges import journals
+from oms_actors.edges.journal import JournalCorrupt, JournalWriter, SenderAhead
 from oms_actors.edges.upstream_link import Link
 from oms_actors.messages import ExecType, Report
 from oms_actors.record import records
@@ -204,3 +205,29 @@ def test_intake_keeps_the_numbers_of_its_upstreams(desk: Desk) -> None:
     assert {link.name: number for number, link in desk.intake.upstreams.links.items()} == before
     notes = [r for frame in desk.all_frames() for r in records(frame.payload) if r[0] == 70]
     assert len(notes) == 3
+
+
+def test_intake_refuses_to_go_on_from_less_than_the_sender_has_consumed(desk: Desk) -> None:
+    """As after its journal was restored from an old copy: the next requests would get numbers that are taken."""
+    desk.upstream("u").submit(new(1))
+    desk.settle()
+    folder = journals.folder(desk.resolved)
+    old = {path: path.read_bytes() for path in folder.glob("intake-*.journal")}
+    desk.upstream("u").submit(new(2))
+    desk.settle()
+    desk.kill()
+    for path, data in old.items():
+        path.write_bytes(data)
+    (folder / "intake.mark").unlink()
+    with pytest.raises(SenderAhead, match=r"SENDER_AHEAD: .* Restore the files of intake's journal"):
+        desk.intake.work()
+
+
+def test_a_journal_whose_files_are_gone_is_not_begun_anew_in_silence(desk: Desk) -> None:
+    desk.upstream("u").submit(new(1))
+    desk.settle()
+    desk.kill()
+    for path in journals.folder(desk.resolved).glob("intake-*.journal"):
+        path.unlink()
+    with pytest.raises(JournalCorrupt, match=r"got as far as record \d+, but no file of its journal is there"):
+        desk.intake.work()

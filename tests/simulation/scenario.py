@@ -151,7 +151,7 @@ def _config(dice: Random) -> Config:
     rate = dice.randrange(3, 40)
     return Config(
         desk=DeskConfig(
-            durability="process" if dice.random() < 0.15 else "power", journal_keep_days=0,
+            durability="process" if dice.random() < 0.15 else "power", journal_keep_days=1,
             segment_bytes=dice.choice((256 << 10, 512 << 10, 1 << 20)),
             upstream_request_bytes=dice.choice((16 << 10, 64 << 10)),
             upstream_report_bytes=dice.choice((16 << 10, 64 << 10)),

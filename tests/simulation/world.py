@@ -175,6 +175,7 @@ class World:
         patches.put(sender, "FRAME_RECORDS", self.scenario.frame_records)
         patches.put(batches, "FEW", self.scenario.few)
         patches.put(retention, "LOOK_NS", S // 2)
+        patches.put(retention, "DAY_NS", 8 * S)
         patches.put(upstreams, "os", SimpleNamespace(**{**vars(os), "stat": self._stat}))
 
     def _token(self) -> int:
