@@ -57,7 +57,7 @@ FULL_NS = 100 * MS
 COUNTERS = (
     "requests", "accepted", "rejected", "malformed", "upstreams", "reports", "parked", "lagging", "queue_free",
     "frames", "hints_dropped", "gaps", "disk_full", "touched_file",
-    "said_intake", "said_sender",
+    "taken_intake", "taken_sender",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_accept_ns", "fsync_ns")
 
@@ -390,7 +390,7 @@ class IntakeRole:
         page["queue_free"] = max(0, self.core.rules.capacity - len(self.core.waiting))
         page["reports"] = upstreams.spoken
         page["gaps"] = self.feed.gaps
-        page["said_intake"], page["said_sender"] = upstreams.said_to_all(self._last())
+        page["taken_intake"], page["taken_sender"] = upstreams.taken_by_all(self._last())
         upstreams.tell_parked(self._parked_path)
 
     def _bell(self, role: str) -> Bell:

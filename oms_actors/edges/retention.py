@@ -1,7 +1,7 @@
 """Which segments of the journals nobody needs any more, and their removal.
 
 A segment goes once all of this holds: the database has its rows, synced; both snapshots that are kept of intake and of
-the sender check out and begin behind it; every upstream that is there has been told what is in it; and it was full
+the sender check out and begin behind it; every upstream that is there has taken what is in it; and it was full
 `journal_keep_days` ago, so that upstreams that come late and people find it that long. Two looks in a row must agree,
 so that somebody who has only just come is not overlooked. The first of these that cannot be found out keeps everything.
 """
@@ -39,21 +39,21 @@ def recovery_needs(folder: Path) -> dict[str, Position] | None:
     return {role: min(positions) for role, positions in needs.items()}
 
 
-def said_to_all(intake_page: Path) -> dict[str, int]:
-    """By role: up to which sequence every upstream that is there has been told everything; 0 where nobody says."""
+def taken_by_all(intake_page: Path) -> dict[str, int]:
+    """By role: up to which sequence every upstream that is there has taken its reports; 0 where nobody says."""
     try:
         with closing(Page.attach(str(intake_page))) as page:
-            return {role: page[f"said_{role}"] for role in ROLES}
+            return {role: page[f"taken_{role}"] for role in ROLES}
     except (IpcError, OSError, KeyError):
         return dict.fromkeys(ROLES, 0)
 
 
-def removable(disk: Disk, role: str, below: Position, said: int, before_ns: int) -> list[str]:
-    """The segments that lie wholly below a position, whose records are all `said`, and that were full by `before_ns`
+def removable(disk: Disk, role: str, below: Position, taken: int, before_ns: int) -> list[str]:
+    """The segments that lie wholly below a position, whose records are all `taken`, and that were full by `before_ns`
     (UTC); oldest first."""
     gone = []
     for segment, following in pairwise(segments(disk, role)):
-        if following.position > below or following.sequence - 1 > said or following.wall_ns > before_ns:
+        if following.position > below or following.sequence - 1 > taken or following.wall_ns > before_ns:
             break
         gone.append(segment.name)
     return gone
@@ -92,10 +92,10 @@ class Retention:
         needs = recovery_needs(self._folder) if old else None
         if needs is None:
             return []
-        said = said_to_all(self._page)
+        taken = taken_by_all(self._page)
         return [
             name for role in ROLES
             for name in removable(
-                self._disk, role, min(needs[role], committed[role]), said[role], wall_ns - self._keep_ns
+                self._disk, role, min(needs[role], committed[role]), taken[role], wall_ns - self._keep_ns
             )
         ]  # fmt: skip

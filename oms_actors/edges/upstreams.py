@@ -283,11 +283,12 @@ class Upstreams:
                 link.heard_nothing(INTAKE, last[INTAKE])
                 link.heard_nothing(SENDER, last[SENDER])
 
-    def said_to_all(self, last: Said) -> Said:
-        """Up to which sequences of intake's and of the sender's journal everybody who is there has been told."""
-        said = [last, *(link.said for link in self.links.values() if not link.parked)]
-        said += [upstream.committed for _, upstream, _ in self._joining.values()]
-        return min(each[INTAKE] for each in said), min(each[SENDER] for each in said)
+    def taken_by_all(self, last: Said) -> Said:
+        """Up to which sequences of intake's and of the sender's journal everybody who is there has taken what it was
+        told. (What only lies in its ring may be lost with that.)"""
+        taken = [last, *(link.progress for link in self.links.values() if not link.parked)]
+        taken += [upstream.committed for _, upstream, _ in self._joining.values()]
+        return min(each[INTAKE] for each in taken), min(each[SENDER] for each in taken)
 
     def refill(self, last: Said) -> bool:
         """One step for each who lags; True if anybody got on."""

@@ -25,8 +25,8 @@ END = Position(1 << 40, 1 << 60)
 def page(folder: Path, intake: int = 1 << 40, sender: int = 1 << 40) -> Path:
     """What intake says its upstreams have been told."""
     path = folder / "intake.page"
-    with_page = Page.create(str(path), ("said_intake", "said_sender"))
-    with_page["said_intake"], with_page["said_sender"] = intake, sender
+    with_page = Page.create(str(path), ("taken_intake", "taken_sender"))
+    with_page["taken_intake"], with_page["taken_sender"] = intake, sender
     with_page.close()
     return path
 
