@@ -57,6 +57,21 @@ class Killed:
 
 
 @dataclass
+class Limit:
+    """At most `rate` calls in any `per_ns`, of the desk, of an account or of a symbol; `name` b"" = of each of them."""
+
+    scope: str
+    name: bytes
+    rate: int
+    per_ns: int
+
+    def group(self, request: Request) -> bytes | None:
+        """What a request counts for; None: not for this limit."""
+        own = {"desk": b"", "account": request.key[:16], "symbol": request.symbol}[self.scope]
+        return own if not self.name or own.rstrip(b"\0") == self.name else None
+
+
+@dataclass
 class Evidence:
     """Everything that is left of a run."""
 
@@ -77,8 +92,7 @@ class Evidence:
     """… reports and executions."""
     cum: dict[int, int]
     """… filled quantity by order number."""
-    rate: int
-    per_ns: int
+    limits: list[Limit]
     deduplicates: bool
     lossless: bool
     """What the venue says about orders arrives in the end."""
@@ -313,12 +327,21 @@ def only_what_was_asked(facts: Facts) -> Iterator[str]:
 
 def within_the_limit(facts: Facts) -> Iterator[str]:
     """Wherever inside of its call a request arrives: never more than `rate` in any window."""
-    evidence = facts.evidence
-    calls = sorted(evidence.calls, key=lambda call: call.begin_ns)
-    for old, new in zip(calls, calls[evidence.rate :], strict=False):
-        if new.begin_ns - old.end_ns < evidence.per_ns:
+    calls = sorted(facts.evidence.calls, key=lambda call: call.begin_ns)
+    for limit in facts.evidence.limits:
+        groups: dict[bytes | None, list[Call]] = defaultdict(list)
+        for call in calls:
+            groups[limit.group(call.request)].append(call)
+        groups.pop(None, None)
+        for group in groups.values():
+            yield from _too_many(limit, group)
+
+
+def _too_many(limit: Limit, calls: list[Call]) -> Iterator[str]:
+    for old, new in zip(calls, calls[limit.rate :], strict=False):
+        if new.begin_ns - old.end_ns < limit.per_ns:
             gap = (new.begin_ns - old.end_ns) / 1e6
-            yield f"{evidence.rate + 1} calls within {gap:.3f} ms, at {new.begin_ns / 1e9:.6f}"
+            yield f"{limit.rate + 1} calls of one {limit.scope} within {gap:.3f} ms, at {new.begin_ns / 1e9:.6f}"
             return
 
 
@@ -413,7 +436,9 @@ def _fills_of_former_dates(facts: Facts) -> set[bytes]:
     """Executions that came when the order's trade date was over: the desk keeps them as they came."""
     if facts.date < 2:
         return set()
-    return {r.exec_id.rstrip(b"\0") for r in facts.reports if r.flags & decode.UNMATCHED and r.response_type == FILL}
+    fills = [report for report in facts.reports if report.response_type == FILL]
+    known = {report.exec_id.rstrip(b"\0") for report in fills if not foreign(report)}
+    return {report.exec_id.rstrip(b"\0") for report in fills if report.flags & decode.UNMATCHED} - known
 
 
 def foreign(report: Report) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from simulation.checker import Call, Evidence, SeenBy
+from simulation.checker import Call, Evidence, Limit, SeenBy
+from simulation.clock import MS
 from simulation.world import World
 
 
@@ -25,8 +26,12 @@ def evidence_of(world: World) -> Evidence:
         calls=[Call(c.begin_ns, c.end_ns, c.request, c.wall_seen, c.looked_ns, c.logged_on) for c in venue.calls],
         arrivals=[(arrival.request, arrival.effect) for arrival in venue.arrivals],
         fills={key: order.fills for key, order in venue.orders.items()},
-        logons=venue.logons, requests=requests, sends=sends, reports=reports, cum=cum, rate=throttle.rate,
-        per_ns=throttle.per_ms * 1_000_000, deduplicates=habits.deduplicates,
+        logons=venue.logons, requests=requests, sends=sends, reports=reports, cum=cum,
+        limits=[
+            Limit("desk", b"", throttle.rate, throttle.per_ms * MS),
+            *(Limit(each.scope, each.name.encode(), each.rate, each.per_ms * MS) for each in throttle.limits),
+        ],
+        deduplicates=habits.deduplicates,
         lossless=habits.replays or habits.resumes, truncated=bool(world.power_cuts) and not scenario.power,
         kills=world.operator.kills, sessions=scenario.sessions(), stepped=bool(world.stepped_ns),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from oms_actors.config import (
     OverrideConfig,
     PersistenceConfig,
     QueueConfig,
+    ScopeLimitConfig,
     SessionConfig,
     ThrottleConfig,
     VenueConfig,
@@ -135,6 +136,7 @@ def scenario(seed: int) -> Scenario:
     if rolls:
         config = msgspec.structs.replace(config, session=msgspec.structs.replace(config.session, hours=(ROLLS,)))
     habits = _habits(dice)
+    config = _with_limits(config, Random(f"limits {seed}"))
     if habits.raw:
         exchange = msgspec.structs.replace(config.exchange, adapter=RAW_ADAPTER)
         config = msgspec.structs.replace(config, exchange=exchange)
@@ -145,6 +147,18 @@ def scenario(seed: int) -> Scenario:
         modifies=0.15, cancels=0.15, frame_records=dice.choice((8, 64, 200)), few=dice.choice((2, 8)),
         power=config.desk.durability == "power", rolls=rolls,
     )  # fmt: skip
+
+
+def _with_limits(config: Config, dice: Random) -> Config:
+    """Sometimes accounts, symbols or the whole desk have further limits."""
+    if dice.random() < 0.75:
+        return config
+    throttle = config.throttle
+    limits = tuple(
+        ScopeLimitConfig(scope=scope, name=name, rate=dice.randrange(2, 10), per_ms=dice.choice((50, 300, 1_000)))
+        for scope, name in (("account", ""), ("symbol", "AAA"), ("desk", "")) if dice.random() < 0.5
+    )  # fmt: skip
+    return msgspec.structs.replace(config, throttle=msgspec.structs.replace(throttle, limits=limits))
 
 
 def _config(dice: Random) -> Config:
