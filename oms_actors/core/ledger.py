@@ -62,7 +62,7 @@ class Records(list[bytes]):
         self._more = 0
 
     def __len__(self) -> int:
-        return super().__len__() + self._more
+        return list.__len__(self) + self._more
 
     def add(self, data: bytes, count: int) -> None:
         """`count` records of one kind in one element."""

@@ -11,6 +11,9 @@ REPORT_KEYED = struct.Struct("<8BQIIIHHqqqqqqqq52s36s16s24sqqqQ")
 """As record.REPORT, account and client order id as one key."""
 OWN = struct.Struct("<8BQ4sI4xHHq24xqqqq52s36s16s24xqqq8s")
 """As record.REPORT without an execution, upstream and order number as the bytes that a request has."""
+WAITING = struct.Struct("<8sQ4sI4xH2xq32xq8xq52s36s16s24xq8xq8s")
+"""As OWN for an order of which nothing is executed: head (8 bytes), sequence, upstream, session, reason, time, leaves,
+quantity, key, original id, symbol, value, price, order number."""
 NO_ORIG = b"\0" * 36
 NO_EXEC = b"\0" * 24
 

@@ -338,10 +338,10 @@ def _open_to_answer(order: Order) -> bool:
 
 
 def _stated(order: Order, fields: Fields) -> tuple[int, int]:
-    """Quantity and price as the exchange says that they are; 0 where it does not say."""
+    """Quantity and price as the exchange says that they are; 0 where it does not say, or says nonsense."""
     if fields[5] & FROM_SENDER:  # our own record of it, at a replay
         return fields[21], fields[28]
-    return (fields[16] + order.internal if fields[16] else 0), fields[17]
+    return (fields[16] + order.internal if fields[16] > 0 else 0), max(fields[17], 0)
 
 
 _FOUND_EVENTS = {

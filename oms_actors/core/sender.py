@@ -23,7 +23,7 @@ import struct
 from oms_actors.core.answers import runs
 from oms_actors.core.crossing import Crossing
 from oms_actors.core.mass_action import Mass, MassAction
-from oms_actors.core.order import Event
+from oms_actors.core.order import STATUS, Event, move
 from oms_actors.core.pending import (
     CANCEL,
     FINAL,
@@ -37,7 +37,7 @@ from oms_actors.core.pending import (
     SenderSettings,
 )
 from oms_actors.core.release import Release
-from oms_actors.core.reports import NO_ORIG, OWN, average
+from oms_actors.core.reports import NO_ORIG, OWN, WAITING, average
 from oms_actors.core.risk import Risk
 from oms_actors.core.scopes import Scopes
 from oms_actors.core.throttle import Throttle
@@ -168,10 +168,22 @@ class Sender(Release):
                          value=value, limit=limit, upstream=int.from_bytes(upstream, "little"))
             return
         loses_place = self.settings.modify_loses_place
-        self._replace_waiting(order, key, quantity, price, stop, loses_place)
         self.counters["modified_in_queue"] += 1
-        record, cum, quantity = order.record, order.cum, order.quantity
-        self.out.append(OWN.pack(
+        record, cum, out = order.record, order.cum, self.out
+        if not (cum or order.pending or loses_place):  # nearly all: the same as below, with less to look at
+            order.quantity, order.price, order.stop_price = quantity, price, stop
+            self._rename(order, key)
+            out.append(WAITING.pack(
+                _REPLACED[record[2]], self.base + list.__len__(out) + out._more, upstream, self.session,
+                _REPLACED_IN_QUEUE, self.wall, quantity, quantity, key, orig, record[168:184], stop, price,
+                record[184:192],
+            ))  # fmt: skip
+            if self.crossing is not None:
+                self._cross(order, self.crossing)
+            return
+        self._replace_waiting(order, key, quantity, price, stop, loses_place)
+        quantity = order.quantity
+        out.append(OWN.pack(
             64, VERSION, record[2], ExecType.REPLACED, order.status, FINAL | FROM_SENDER, MODIFY, 0,
             self.base + len(self.out), upstream, self.session, Reason.REPLACED_IN_QUEUE,
             Field.QUEUE if loses_place else 0, self.wall, cum, quantity - cum,
@@ -223,6 +235,9 @@ class Sender(Release):
     def _cancel_waiting(self, order: Order, key: bytes, upstream: bytes) -> None:
         """Taken out of the line: the final answer to its NEW, if that is open, and to the CANCEL."""
         self.counters["canceled_in_queue"] += 1
+        if not (order.cum or order.pending or order.answered):  # nearly all: the same as below, with less to look at
+            self._cancel_untouched(order, key, upstream)
+            return
         kind = 0 if order.answered else NEW
         record, out, cum = order.record, self.out, order.cum
         own, orig, first = order.key, order.key[16:], record[KEY]
@@ -243,6 +258,38 @@ class Sender(Release):
         ))  # fmt: skip
         if order.pending:
             self._drop_changes(order)
+
+
+    def _cancel_untouched(self, order: Order, key: bytes, upstream: bytes) -> None:
+        record, out, session, wall = order.record, self.out, self.session, self.wall
+        order.answered = True
+        self._leave_line(order)
+        order.phase = _AFTER_CANCEL
+        self._finished(order)
+        side, symbol, number, quantity, price = (
+            record[2], record[168:184], record[184:192], order.quantity, order.price
+        )  # fmt: skip
+        sequence = self.base + list.__len__(out) + out._more
+        out.append(WAITING.pack(
+            _CANCELED_NEW[side], sequence, record[16:20], session, _CANCELED_IN_QUEUE, wall, 0, quantity, record[KEY],
+            NO_ORIG, symbol, 0, price, number,
+        ))  # fmt: skip
+        out.append(WAITING.pack(
+            _CANCELED[side], sequence + 1, upstream, session, _CANCELED_IN_QUEUE, wall, 0, quantity, key,
+            order.key[16:], symbol, 0, price, number,
+        ))  # fmt: skip
+
+
+def _heads(exec_type: int, phase: int, kind: int) -> tuple[bytes, ...]:
+    """The first 8 bytes of a final answer, by side."""
+    status, flags = STATUS[phase << 3], FINAL | FROM_SENDER
+    return tuple(bytes((Kind.REPORT, VERSION, side, exec_type, status, flags, kind, 0)) for side in range(3))
+
+
+_AFTER_CANCEL = move(QUEUED, Event.CANCEL)
+_REPLACED = _heads(ExecType.REPLACED, QUEUED, MODIFY)
+_CANCELED_NEW, _CANCELED = (_heads(ExecType.CANCELED, _AFTER_CANCEL, kind) for kind in (NEW, CANCEL))
+_REPLACED_IN_QUEUE, _CANCELED_IN_QUEUE = int(Reason.REPLACED_IN_QUEUE), int(Reason.CANCELED_IN_QUEUE)
 
 
 def _unfit(order: Order, price: int, stop: int) -> tuple[Reason, Field] | None:
