@@ -140,6 +140,7 @@ def ord_status(phase: int, filled: bool, replacing: bool, canceling: bool) -> in
     return STATUS[phase << 3 | filled << 2 | replacing << 1 | canceling]
 
 
+PARTIAL = "PARTIAL"
 SIMPLE = {
     Phase.QUEUED: "OPEN",
     Phase.SENT: "SUBMITTED",
@@ -151,13 +152,7 @@ SIMPLE = {
     Phase.EXPIRED: "FAILED",
     Phase.DONE_UNKNOWN: "FAILED",
 }
-
-
-def simple_word(phase: Phase, filled: bool) -> str:
-    """The simple view: OPEN, SUBMITTED, PARTIAL, MATCHED, FAILED."""
-    if filled and phase in (Phase.QUEUED, Phase.SENT, Phase.WORKING, Phase.IN_DOUBT):
-        return "PARTIAL"
-    return SIMPLE[phase]
+"""The simple view (`v_orders.simple`): one word per phase, and PARTIAL for whatever is open and has fills."""
 
 
 def move(phase: int, event: int) -> int:

@@ -20,6 +20,7 @@ from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
+from oms_actors.core.order import PARTIAL, SIMPLE, Phase
 from oms_actors.edges.store import SCHEMA_VERSION
 from oms_actors.errors import Reason
 from oms_actors.messages import (
@@ -191,7 +192,11 @@ VIEWS = {
         f"{_decimal('o.cum_quantity')} AS cum_quantity, {_decimal('o.avg_price')} AS avg_price, "
         f"CASE WHEN o.ord_status IN ({_DONE}) THEN '0' ELSE {_decimal(_LEAVES)} END "
         f"AS leaves_quantity, {_names('o.reason', Reason)} AS reason, o.text, "
-        f"{_time('o.receive_time_ns')} AS received, {_time('NULLIF(o.update_time_ns, 0)')} AS updated "
+        f"{_time('o.receive_time_ns')} AS received, {_time('NULLIF(o.update_time_ns, 0)')} AS updated, "
+        f"CASE WHEN o.ord_status = {int(OrdStatus.FILLED)} THEN '{SIMPLE[Phase.FILLED]}' "
+        f"WHEN o.ord_status IN ({_DONE}) THEN '{SIMPLE[Phase.CANCELED]}' WHEN o.cum_quantity > 0 THEN '{PARTIAL}' "
+        f"WHEN o.order_number IN (SELECT order_number FROM sends) THEN '{SIMPLE[Phase.SENT]}' "
+        f"ELSE '{SIMPLE[Phase.QUEUED]}' END AS simple "
         "FROM orders o LEFT JOIN upstreams u ON u.number = o.upstream WHERE o.ord_status <> 0"
     ),
     "v_executions": (

@@ -13,7 +13,6 @@ from oms_actors.core.order import (
     diagram,
     move,
     ord_status,
-    simple_word,
     statuses,
 )
 from oms_actors.messages import OrdStatus
@@ -57,9 +56,3 @@ def test_ord_status_follows_the_precedence_of_fix() -> None:
     assert ord_status(Phase.WORKING, True, False, False) == OrdStatus.PARTIALLY_FILLED
     assert ord_status(Phase.WORKING, False, False, False) == OrdStatus.NEW
     assert ord_status(Phase.SENT, False, False, False) == OrdStatus.PENDING_NEW
-
-
-def test_the_simple_words() -> None:
-    words = [simple_word(phase, filled) for phase, filled in ((Phase.QUEUED, False), (Phase.SENT, False),
-             (Phase.WORKING, True), (Phase.FILLED, True), (Phase.REJECTED, False))]  # fmt: skip
-    assert words == ["OPEN", "SUBMITTED", "PARTIAL", "MATCHED", "FAILED"]

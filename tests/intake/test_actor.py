@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic_ns
 
+import msgspec
 import pytest
 
 from ipc.page import Page
-from oms_actors import CancelOrder, ReportFlag, RingFull, Upstream
+from oms_actors import CancelOrder, ReportFlag, RingFull, Upstream, instance
+from oms_actors.actors.commands import Reload
 from oms_actors.core.hours import ALWAYS
 from oms_actors.core.reports import report
 from oms_actors.edges.journal import JournalFull, JournalWriter
@@ -295,3 +297,22 @@ def test_stats_answer_with_the_counters(desk: Desk) -> None:
     assert isinstance(counters, dict)
     assert counters["requests"] == 0
     assert desk.intake.command(SessionChanged()) is None
+
+
+def test_a_reload_counts_what_was_open_before_there_were_limits(desk: Desk) -> None:
+    oms = desk.upstream("u")
+    desk.sender.sends = False
+    for number in (1, 2):
+        oms.submit(new(number))
+    desk.settle()
+    heard(oms)
+    risk = msgspec.structs.replace(desk.resolved.config.risk, max_open_orders=3)
+    config = msgspec.structs.replace(desk.resolved.config, risk=risk)
+    instance.write_desk(msgspec.structs.replace(desk.resolved, config=config))
+    assert desk.intake.command(Reload("by a test")) is True
+    for number in (3, 4):
+        oms.submit(new(number))
+    desk.settle()
+    third, fourth = heard(oms)
+    assert brief([third]) == [("A-3", "PENDING_NEW")]
+    assert (fourth.reason, fourth.value, fourth.limit) == (Reason.MAX_OPEN_ORDERS, 4, 3)

@@ -11,6 +11,7 @@ from pathlib import Path
 from oms_actors.core.fold import SHAPES
 from oms_actors.edges import schema
 from oms_actors.edges.store import SCHEMA_VERSION, sql_of
+from oms_actors.messages import OrdStatus
 
 
 def database() -> sqlite3.Connection:
@@ -56,3 +57,22 @@ def test_the_hot_process_does_not_import_the_library_behind_the_schema() -> None
 
 def test_the_file_lies_in_the_package() -> None:
     assert Path(schema.__file__).parent == schema.SQL_FILE.parent
+
+
+def test_the_simple_view_of_an_order_is_one_word() -> None:
+    lives = {
+        "OPEN": (OrdStatus.PENDING_NEW, 0, False), "SUBMITTED": (OrdStatus.NEW, 0, True),
+        "PARTIAL": (OrdStatus.PARTIALLY_FILLED, 5, True), "MATCHED": (OrdStatus.FILLED, 9, True),
+        "FAILED": (OrdStatus.CANCELED, 5, True),
+    }  # fmt: skip
+    with closing(database()) as connection:
+        for number, (word, (status, cum, sent)) in enumerate(lives.items(), 1):
+            connection.execute("INSERT INTO new_orders (order_number, client_order_id) VALUES (?, ?)", (number, word))
+            connection.execute(
+                "INSERT INTO order_states (order_number, ord_status, cum_quantity) VALUES (?, ?, ?)",
+                (number, int(status), cum),
+            )
+            if sent:
+                connection.execute("INSERT INTO sends (sequence, order_number) VALUES (?, ?)", (number, number))
+        found = connection.execute("SELECT client_order_id, simple FROM v_orders ORDER BY order_number").fetchall()
+    assert [row[1] for row in found] == list(lives)

@@ -127,6 +127,24 @@ def test_a_broken_call_leaves_the_order_in_doubt_until_the_operator_says_what_be
     assert len(of(running, "D")) == 1
 
 
+def test_why_answers_while_the_sender_hangs_and_says_that_it_was_not_asked(running: Desk) -> None:
+    with Client("curious") as client:
+        client.new("Y", symbol="WHY")
+        client.final("Y")
+        wait_for(lambda: running.oms("why", "Y").get("state") == "working")
+        assert running.oms("why", "Y")["sender_asked"] is True
+        sender = running.pid("sender")
+        os.kill(sender, signal.SIGSTOP)
+        try:
+            found = running.oms("why", "Y")
+        finally:
+            os.kill(sender, signal.SIGCONT)
+        assert (found["state"], found["sender_asked"]) == ("working", False)
+        assert "the exchange has it, 10 of 10 are open" in found["why"]
+        client.cancel("Y1", "Y")
+        client.final("Y1")
+
+
 def test_a_reload_takes_over_all_limits_or_none_and_says_what_is_wrong_where(running: Desk) -> None:
     file = running.folder / "oms.toml"
     before = file.read_text()
