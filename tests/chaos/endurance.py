@@ -115,10 +115,10 @@ class _Ordeal:
 
     def _stop(self, seconds: float) -> None:
         pid = self.desk.signal(self.dice.choice(ROLES), signal.SIGSTOP)
-        self.run.go_on(seconds)
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                psutil.Process(pid).send_signal(signal.SIGCONT)
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(pid)
+            self.run.go_on(seconds)
+            process.resume()
 
     def kill_the_supervisor(self) -> None:
         self.desk.kill_everything()
