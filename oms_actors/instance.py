@@ -10,7 +10,7 @@
         venue/<session>.up             the same, between sender and simulated venue
 
     <data_dir>/<instance>/             what survives
-        desk.id  journal/  oms.sqlite  crash/  logs/  kill.json
+        desk.id  journal/  oms.sqlite  crash/  logs/  kill.json  kill.log
 """
 
 from __future__ import annotations

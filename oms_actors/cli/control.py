@@ -64,7 +64,7 @@ def resume(
     from oms_actors.edges.kill_switch import KillSwitch
 
     _one_scope(account, symbol)
-    state = KillSwitch(data_dir(config, instance)).resume(account, symbol)
+    state = KillSwitch(data_dir(config, instance)).resume(account, symbol, _user())
     left = ", ".join(kill.scope for kill in state.kills)
     _tell(state, f"resumed; still stopped: {left}" if left else "resumed; nothing is stopped", json)
 

@@ -2,20 +2,27 @@
 
 `kill.json` in the instance's data directory holds every flag with who set it, when and why. It is replaced as a whole
 and synced before the word is counted up; the sender looks at the word before every call, so that nothing leaves after
-it. Both need no living process but the sender: `oms kill` works while everything else is stopped.
+it. Both need no living process but the sender: `oms kill` works while everything else is stopped. `kill.log` gets a
+line for every touch: it keeps who did what also where no sender lives to journal it.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from ipc import lock
 from oms_actors.core.risk import KillFlag, kill_flag
 from oms_actors.edges.journals import shared_words
 
-FILE, WORD = "kill.json", "kill.word"
+FILE, WORD, LOCK, LOG = "kill.json", "kill.word", "kill.lock", "kill.log"
+LOCK_TRIES, LOCK_WAIT_S = 50, 0.02
+"""Who touches the switch waits for another who does; after a second not any more: a kill is never refused."""
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -68,16 +75,45 @@ class KillSwitch:
 
     def kill(self, kill: Kill, cancel_working: bool = False) -> KillState:
         """Sets a flag (once), durable before anybody sees it."""
-        state = self.read()
-        kills = (*(k for k in state.kills if k.flag != kill.flag), kill)
-        cancel, scope = (state.cancel + 1, kill) if cancel_working else (state.cancel, state.cancel_scope)
-        return self._write(KillState(kills, cancel, scope))
+        with self._alone():
+            state = self.read()
+            kills = (*(k for k in state.kills if k.flag != kill.flag), kill)
+            cancel, scope = (state.cancel + 1, kill) if cancel_working else (state.cancel, state.cancel_scope)
+            state = self._write(KillState(kills, cancel, scope))
+        self._log("kill --cancel-working" if cancel_working else "kill", kill)
+        return state
 
-    def resume(self, account: str = "", symbol: str = "") -> KillState:
+    def resume(self, account: str = "", symbol: str = "", by: str = "") -> KillState:
         """Takes a flag away; with neither account nor symbol all of them."""
-        state = self.read()
-        left = tuple(k for k in state.kills if (account or symbol) and k.flag != kill_flag(account, symbol))
-        return self._write(KillState(left, state.cancel, state.cancel_scope))
+        with self._alone():
+            state = self.read()
+            left = tuple(k for k in state.kills if (account or symbol) and k.flag != kill_flag(account, symbol))
+            state = self._write(KillState(left, state.cancel, state.cancel_scope))
+        self._log("resume", Kill(account, symbol, by, time.time_ns()))
+        return state
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two who touch it at once must not lose each other's flag."""
+        fd = os.open(self._path.with_name(LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            for _ in range(LOCK_TRIES):
+                if lock.try_lock(fd):
+                    break
+                time.sleep(LOCK_WAIT_S)
+            yield
+        finally:
+            os.close(fd)
+
+    def _log(self, what: str, kill: Kill) -> None:
+        """For the record, after it has taken effect."""
+        line = msgspec.json.encode({"what": what} | msgspec.to_builtins(kill)) + b"\n"
+        fd = os.open(self._path.with_name(LOG), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, line)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def _write(self, state: KillState) -> KillState:
         temporary = self._path.with_suffix(".new")
