@@ -118,13 +118,14 @@ def session(runtime: Path, sender: dict[str, int]) -> dict[str, Any]:
     view.close()
     is_open = hours.is_open_at(time.time_ns())
     change_ns = hours.close_ns if is_open else hours.next_open_ns
-    link = sender.get("link", 0)
+    link, since = sender.get("link", 0), sender.get("link_since_ns", 0)
     return {
         "state": ("open" if is_open else "closed") if known else "unknown",
         "trade_date": hours.trade_date or None,
         "next_change": iso_utc(change_ns) if 0 < change_ns < FOREVER_NS else None,
         "next_change_ns": change_ns if 0 < change_ns < FOREVER_NS else None,
         "link": Link(link).name.lower() if link in Link._value2member_map_ else str(link),
+        "link_for_s": round(max(0, time.monotonic_ns() - since) / 1e9, 1) if since else None,
     }
 
 
@@ -256,7 +257,9 @@ def alarms(document: dict[str, Any]) -> list[str]:
         found.append(f"{sender['overfilled']} fills are beyond what was ordered: `oms orders --overfilled` shows whose")
     found += _database_alarms(document["counters"].get("persistence", {}))
     if document["session"]["state"] == "open" and document["session"]["link"] != "on":
-        found.append(f"the session is open, but the exchange connection is {document['session']['link']}")
+        since = document["session"]["link_for_s"]
+        stale = f", not logged on for {since:,.0f} s" if since else ""
+        found.append(f"the session is open, but the exchange connection is {document['session']['link']}{stale}")
     found += [f"ring {ring['name']} is {100 * ring['depth'] // ring['capacity']} % full"
               for ring in document["rings"] if ring["capacity"] and ring["depth"] > 0.8 * ring["capacity"]]  # fmt: skip
     return found

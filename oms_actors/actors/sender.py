@@ -65,7 +65,7 @@ RESULTS_WAIT_NS = 10 * MS
 """Results alone may wait so long for company: the cursor knows them meanwhile."""
 PAGE_COUNTERS = (
     *COUNTERS, "queue_depth", "queue_capacity", "working", "in_doubt", "throttle_rate", "throttle_used",
-    "throttle_next_free_ns", "session_state", "link", "logons", "gaps",
+    "throttle_next_free_ns", "session_state", "link", "logons", "link_since_ns", "gaps",
     "stopped_upstreams", "frames", "hints_dropped", "disk_full",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
@@ -487,7 +487,7 @@ class SenderRole:
         values.extend((
             core.waiting, self.config.queue.capacity, core.working, core.doubtful, core.throttle.limit.rate,
             core.throttle.used(now), core.throttle.next_free_ns(now), bool(core.interval[1]), self.session.machine.link,
-            self.session.machine.logons, self.feed.gaps, len(core.risk.stopped),
+            self.session.machine.logons, self.session.link_since_ns, self.feed.gaps, len(core.risk.stopped),
         ))  # fmt: skip
         first = page.index(PAGE_COUNTERS[0])
         page.words[first : first + len(values)] = memoryview(values)  # in the order of PAGE_COUNTERS

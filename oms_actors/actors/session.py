@@ -69,6 +69,8 @@ class Session:
         self._logon_lead_ns = config.logon_lead_ms * MS
         self._cancel_lead_ns = config.cancel_lead_ms * MS if config.on_close == "cancel" else 0
         self._looked_at = 0  # UTC ns
+        self.link_since_ns = monotonic_ns()
+        """Since when (monotonic) we are logged on, or are not."""
         self._cleared = (0, 0)  # the interval at whose end what works is canceled already
 
     # -- trading hours ------------------------------------------------------------------------------------------------
@@ -148,10 +150,12 @@ class Session:
 
     def happened(self, event: SessionEvent, words: str) -> None:
         """An event of the connection: the machine, the journal, and what follows from it."""
-        was = self.machine.link
+        was, was_on_line = self.machine.link, self.machine.on_line
         now = monotonic_ns()
         if not self.machine.on(event, now):
             return
+        if self.machine.on_line is not was_on_line:
+            self.link_since_ns = now
         if self.machine.link is Link.DOWN and was is not Link.DOWN:
             if event is not SessionEvent.LOGGED_OUT:
                 self.core.connection_lost()
