@@ -1,8 +1,9 @@
 """The sender's state as plain data and back, so that a restart need not fold the whole day.
 
-Orders refer to each other and to their changes; here an order is named by its number and a change by its key. What only
-speeds things up (heaps, indexes) is made again. `load(dump(state))` goes on exactly as `state` would; a snapshot of a
-program with other fields is not loaded (the caller folds the journal instead).
+Orders refer to each other and to their changes; here an order is named by its number and a change by its key. Of orders
+to which nothing has happened yet, and they are many where many wait, there is only the request, one behind the other.
+What only speeds things up (heaps, indexes) is made again. `load(dump(state))` goes on exactly as `state` would; a
+snapshot of a program with other fields is not loaded (the caller folds the journal instead).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import Any
 
 from oms_actors.core.ledger import Ledger
 from oms_actors.core.mass_action import read_action
-from oms_actors.core.pending import FIRST_DONE, QUEUED, Change, Extra, Order, Pending
+from oms_actors.core.pending import FIRST_DONE, QUEUED, VALUES, Change, Extra, Order, Pending
 from oms_actors.core.risk import NO_LIMITS
+from oms_actors.record import AT_ORDER_NUMBER, KEY, REQUEST_BYTES
 
 FORMAT = 3
 _APART = ("pending", "exec_ids", "value", "extra", "stale")
@@ -34,10 +36,22 @@ def _order(order: Order) -> list[Any]:
     return [*(getattr(order, name) for name in FIELDS), str(order.value), sorted(order.exec_ids or ()), extra]
 
 
+def _is_untouched(order: Order) -> bool:
+    """Does it stand in line as its request came?"""
+    record = order.record
+    return (
+        order.phase == QUEUED and not (order.attempt or order.held or order.cum or order.answered or order.sent_ns)
+        and order.extra is None and order.pending is None and order.exec_ids is None and order.key == record[KEY]
+        and (order.quantity, order.price, order.stop_price) == VALUES.unpack_from(record, 48)
+    )  # fmt: skip
+
+
 def dump(state: Ledger) -> dict[str, Any]:
     """Everything that decides what happens next, as data that msgspec can encode."""
     changed = (change.order for change in state.changes.values())
     orders = {order.number: order for order in (*state.ids.values(), *state._done, *changed)}
+
+    untouched = {number: order for number, order in orders.items() if _is_untouched(order)}
 
     def there(item: Pending) -> bool:  # an answered change may still be listed somewhere, without effect
         return item.number in orders if isinstance(item, Order) else state.changes.get(item.key) is item
@@ -46,7 +60,8 @@ def dump(state: Ledger) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "fields": (*FIELDS, *EXTRA),
-        "orders": [_order(order) for order in orders.values()],
+        "untouched": b"".join([order.record for order in untouched.values()]),
+        "orders": [_order(order) for number, order in orders.items() if number not in untouched],
         "changes": [
             [c.record, c.order.number, *(getattr(c, name) for name in _CHANGE)] for c in state.changes.values()
         ],
@@ -57,7 +72,7 @@ def dump(state: Ledger) -> dict[str, Any]:
         "killed": [_ref(item) for item in state._killed if there(item)],
         "intents": [[sequence, _ref(item)] for sequence, item in state._intents.items() if there(item)],
         "done": [order.number for order in state._done],
-        "known": [[key, order.number] for key, order in state.ids.items()],
+        "known": [n if (n := order.number) in untouched else (key, n) for key, order in state.ids.items()],
         "alias": list(state.alias.items()),
         "calls": list(state._calls_made),
         "counts": [state.waiting, state.working, state.doubtful],
@@ -74,15 +89,19 @@ def load(state: Ledger, data: dict[str, Any]) -> bool:
     """Puts the data into a fresh state; False, and nothing has happened, if it is of another program."""
     if data.get("format") != FORMAT or tuple(data["fields"]) != (*FIELDS, *EXTRA):
         return False
-    orders = {}
+    orders = _untouched(data["untouched"])
     for *values, value, exec_ids, extra in data["orders"]:
         order = Order(**dict(zip(FIELDS, values, strict=True)))
         order.value = int(value)  # may be beyond 64 bits
         order.exec_ids = set(exec_ids) or None
         order.extra = Extra(*extra) if extra else None
         orders[order.number] = order
-    for key, number in data["known"]:
-        state.ids[key] = orders[number]
+    for known in data["known"]:
+        if isinstance(known, int):
+            order = orders[known]
+            state.ids[order.key] = order
+        else:
+            state.ids[known[0]] = orders[known[1]]
     for record, number, *values in data["changes"]:
         _load_change(state, orders[number], record, values)
     _load_lines(state, orders, data)
@@ -93,6 +112,15 @@ def load(state: Ledger, data: dict[str, Any]) -> bool:
     state.counters.update(data["counters"])
     _load_risk(state, orders.values(), data)
     return True
+
+
+def _untouched(requests: bytes) -> dict[int, Order]:
+    """Orders by number."""
+    records = [requests[at : at + REQUEST_BYTES] for at in range(0, len(requests), REQUEST_BYTES)]
+    with memoryview(requests).cast("q") as words:
+        values = [words[at :: REQUEST_BYTES // 8].tolist() for at in (6, 7, 8)]
+        numbers = words[AT_ORDER_NUMBER // 8 :: REQUEST_BYTES // 8].tolist()
+    return dict(zip(numbers, map(Order, records, [record[KEY] for record in records], *values), strict=True))
 
 
 def _load_session(state: Ledger, data: dict[str, Any]) -> None:
