@@ -158,7 +158,10 @@ def read_head(disk: Disk, name: str) -> Segment:
     if magic != HEAD_MAGIC:
         raise JournalCorrupt(f"{name}: not a journal segment")
     if version != VERSION:
-        raise JournalError(f"{name}: journal version {version}, this program speaks {VERSION}: use its release")
+        raise JournalError(
+            f"{name}: journal version {version}, this program speaks {VERSION}: stop the desk with the release that "
+            f"wrote it, with nothing open, and move the journal folder away; or go on with that release"
+        )
     if crc32(head[HEAD_CRC_FROM:]) != crc:
         raise JournalCorrupt(f"{name}: its head does not check out")
     if not name.endswith(segment_name("", Position(generation, start))):

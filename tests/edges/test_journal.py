@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oms_actors import record
+from oms_actors.edges import journal_format
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.journal import (
     FRAME,
@@ -360,12 +362,17 @@ def test_a_damaged_head_another_version_and_a_renamed_file_are_told_apart() -> N
         log.open()
     head[40] ^= 1
     head[8] = 9
-    with pytest.raises(JournalError, match="version 9, this program speaks 1"):
+    with pytest.raises(JournalError, match="version 9, this program speaks 1: stop the desk with the release that"):
         log.open()
     head[8] = 1
     log.disk.rename(name, name.replace("00000001", "00000005"))
     with pytest.raises(JournalCorrupt, match="was it renamed"):
         log.open()
+
+
+def test_a_new_record_version_is_a_new_journal_version() -> None:
+    """Who raises one raises the other: a reader looks at the segment's only (docs/decisions, upgrades)."""
+    assert (record.VERSION, journal_format.VERSION) == (1, 1)
 
 
 # -- full and failing disks -------------------------------------------------------------------------------------------

@@ -129,3 +129,15 @@ def test_a_snapshot_of_another_intake_journal_is_not_used(tmp_path: Path) -> Non
     for path, data in old.items():
         path.write_bytes(data)
     assert not SenderFold(day.bench.fresh(), OsDisk(day.folder), BOOT).load(day.folder)
+
+
+def test_a_snapshot_of_another_version_is_passed_over(tmp_path: Path) -> None:
+    day = Day(tmp_path, 3)
+    day.write(20)
+    path = day.snapshot()
+    data = bytearray(path.read_bytes())
+    data[8] = 9
+    path.write_bytes(data)
+    day.write(len(day.bench.journal))
+    assert not list(snapshots.read(day.folder, SENDER))
+    assert day.fold().core.state() == day.bench.core.state()
