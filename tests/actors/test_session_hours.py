@@ -114,3 +114,10 @@ def test_an_edge_of_the_hours_that_passed_while_we_slept_is_due_at_once() -> Non
     assert it.boundary_ns(100, CLOSES + 1) == 100
     it.look(CLOSES + 1)
     assert it.core.interval == (0, 0)
+
+
+def test_what_still_waits_at_the_close_ends_as_configured() -> None:
+    for rule, wished in (("expire", [Mass.EXPIRE_WAITING]), ("cancel", [Mass.CANCEL_WAITING]), ("park", [])):
+        it = session(OPEN, queued_at_close=rule)
+        seen(it, OPENS, CLOSES)
+        assert [action.mass for action in it.core.mass_actions.values()] == wished

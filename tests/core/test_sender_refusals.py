@@ -1,0 +1,95 @@
+"""What the sender's core refuses or holds back, and the reason that it gives, with value and limit."""
+
+from __future__ import annotations
+
+import pytest
+
+from oms_actors.errors import Field, Reason
+from oms_actors.messages import ExecType, ModifyOrder, OrdStatus, Outcome, Report, ResponseType
+from oms_actors.record import key_of
+from tests.core.sender_bench import MS, Bench, cancel, modify, new, said, sent_ids
+
+
+def refused(report: Report) -> tuple[str, ExecType, Reason, Field]:
+    assert report.final
+    return report.client_order_id, report.exec_type, Reason(report.reason), Field(report.field)
+
+
+def test_with_after_send_ignore_a_change_of_a_sent_order_is_refused_and_of_a_waiting_one_is_not() -> None:
+    bench = Bench(after_send_forward=False)
+    bench.cycle(new("A"))
+    (told,) = bench.cycle(modify("M", "A", quantity=5))
+    reason = (ExecType.CANCEL_REJECT, Reason.IGNORED_AFTER_SEND, Field.ORIG_CLIENT_ORDER_ID)
+    assert refused(told) == ("M", *reason)
+    (told,) = bench.cycle(cancel("C", "A"))
+    assert refused(told) == ("C", *reason)
+    assert sent_ids(bench) == ["A"]
+    bench.cycle(new("B"), release=0)
+    told = bench.cycle(cancel("D", "B"), release=0)[-1]
+    assert (told.client_order_id, told.exec_type) == ("D", ExecType.CANCELED)
+
+
+def test_an_order_that_waited_too_long_is_refused_at_release_with_its_age_and_the_limit() -> None:
+    bench = Bench(max_queue_age_ns=50 * MS)
+    bench.cycle(new("A"), new("B"), release=1)
+    (told,) = bench.cycle(ms=60)
+    assert refused(told) == ("B", ExecType.REJECTED, Reason.QUEUE_AGE, Field.AGE)
+    assert (told.value, told.limit) == (60 * MS, 50 * MS)
+    assert sent_ids(bench) == ["A"]
+
+
+def test_a_change_of_an_order_that_is_done_is_refused() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=[said(ResponseType.ACK, "A"), said(ResponseType.FILL, "A", 10, 5, "e1")])
+    (told,) = bench.cycle(cancel("C", "A"))
+    assert refused(told) == ("C", ExecType.CANCEL_REJECT, Reason.ORDER_TERMINAL, Field.ORIG_CLIENT_ORDER_ID)
+
+
+@pytest.mark.parametrize(("wrong", "field"), [({"side": "SELL"}, Field.SIDE), ({"symbol": "Y"}, Field.SYMBOL)])
+def test_a_change_that_names_another_side_or_symbol_is_refused(wrong: dict[str, str], field: Field) -> None:
+    bench = Bench()
+    change = ModifyOrder(client_order_id="M", orig_client_order_id="A", quantity=5, **wrong)  # type: ignore[arg-type]
+    bench.cycle(new("A"), release=0)
+    (told,) = bench.cycle(change, release=0)
+    assert refused(told) == ("M", ExecType.CANCEL_REJECT, Reason.FIELD_MISMATCH, field)
+
+
+def test_a_modify_waits_while_its_order_is_in_doubt_and_a_cancel_does_not() -> None:
+    bench = Bench()
+    bench.cycle(new("A"), outcome=Outcome.FAILED)
+    bench.cycle(modify("M", "A", quantity=5))
+    bench.cycle()
+    assert sent_ids(bench) == ["A"]
+    standing = bench.core.standing(key_of("", "M"))
+    assert standing is not None
+    assert (standing.waits, standing.reason, standing.place) == (True, Reason.ORDER_IN_DOUBT, 0)
+    order = bench.core.standing(key_of("", "A"))
+    assert order is not None
+    assert (order.waits, order.reason) == (False, Reason.IN_DOUBT)
+    told = bench.cycle(cancel("C", "A"))
+    assert [refused(each)[:3] for each in told if each.final] == [("M", ExecType.CANCEL_REJECT, Reason.ORDER_TERMINAL)]
+    assert sent_ids(bench) == ["A", "C"]
+
+
+def test_without_a_session_everything_waits_for_it() -> None:
+    bench = Bench()
+    bench.cycle(new("A"), release=0)
+    for blocked in (Reason.NOT_LOGGED_ON, Reason.OUT_OF_HOURS):
+        bench.core.blocked = blocked
+        (told,) = bench.cycle(again=["A"], release=0)
+        assert (told.exec_type, told.ord_status, told.reason) == (
+            ExecType.ORDER_STATUS, OrdStatus.PENDING_NEW, blocked
+        )  # fmt: skip
+
+
+def test_what_the_operator_settles_says_so() -> None:
+    bench = Bench()
+    bench.cycle(new("A"), new("B"), outcome=Outcome.FAILED)
+    assert bench.core.resolve(key_of("", "A"), sent=True)
+    assert bench.core.resolve(key_of("", "B"), sent=False)
+    told = bench.cycle(release=0)
+    assert [(each.client_order_id, each.exec_type, each.reason) for each in told if each.final] == [
+        ("A", ExecType.NEW, Reason.RESOLVED_BY_OPERATOR), ("B", ExecType.REJECTED, Reason.RESOLVED_BY_OPERATOR),
+    ]  # fmt: skip
+    assert not bench.core.resolve(key_of("", "A"), sent=True)
