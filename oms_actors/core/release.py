@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heappop
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from oms_actors.core.interventions import Interventions
@@ -28,6 +28,7 @@ from oms_actors.core.pending import (
     U64,
     VALUES,
     WORKING,
+    Change,
     Order,
     Pending,
 )
@@ -119,7 +120,7 @@ class Release(Interventions):
         elif item.order.phase >= FIRST_DONE:  # a predecessor died before it had told all of them
             self._refuse_change(item.order, item.record, Reason.ORDER_TERMINAL, Field.ORIG_CLIENT_ORDER_ID)
             return True
-        elif item.kind == MODIFY and (item.order.replacing is not None or item.order.phase in (SENT, IN_DOUBT)):
+        elif item.kind == MODIFY and _comes_later(item):
             self._aside_for(item, lane, BEHIND)
             return True
         if self.risk.enabled and self._risky(item, lane):
@@ -367,6 +368,16 @@ class Release(Interventions):
             if each is item:
                 return at
         return 0
+
+
+def _comes_later(change: Change) -> bool:
+    """Has a modify to wait for what was asked before it: the NEW's answer, a replace at the exchange, or one that is
+    still to be sent (waiting for a limit of its own, or to be tried again)?"""
+    order = change.order
+    if order.replacing is not None or order.phase in (SENT, IN_DOUBT):
+        return True
+    earlier = takewhile(lambda other: other is not change, order.pending or ())
+    return any(other.kind == MODIFY for other in earlier)
 
 
 _HELD_FOR = {RETRY: Reason.NOT_SENT, BEHIND: Reason.ORDER_IN_DOUBT, KILLED: Reason.KILLED, SCOPED: Reason.THROTTLED}

@@ -103,6 +103,18 @@ def test_a_second_modify_waits_for_the_answer_to_the_first() -> None:
     assert bench.sent[2][AT_ORIG : AT_ORIG + 2] == b"A\0"  # the last accepted id
 
 
+def test_a_modify_that_is_to_be_tried_again_is_not_overtaken_by_the_next_one() -> None:
+    bench = Bench(retries=3, retry_delay_ns=100 * MS)
+    bench.cycle(new("A"))
+    bench.cycle(heard=(said(ResponseType.ACK, "A"),))
+    bench.cycle(modify("A2", "A", quantity=20), outcome=Outcome.NOT_SENT)
+    bench.cycle(modify("A3", "A", quantity=30))
+    bench.cycle(ms=101)
+    assert sent_ids(bench) == ["A", "A2", "A2"]
+    bench.cycle(heard=(said(ResponseType.REPLACED, "A2", 20, 5),))
+    assert sent_ids(bench) == ["A", "A2", "A2", "A3"]
+
+
 def test_a_cancel_overtakes_and_ends_modifies_that_were_not_sent() -> None:
     bench = Bench()
     bench.cycle(new("A"))
