@@ -20,10 +20,9 @@ from simulation.scenario import ADAPTER, DATE, Scenario, scenario
 from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import SenderRole
 from oms_actors.config import OverrideConfig
-from oms_actors.core import responder
+from oms_actors.core import release, responder
 from oms_actors.core.hours import FOREVER_NS, SessionState
 from oms_actors.core.intake import Batch, Intake
-from oms_actors.core.lane import Lane
 from oms_actors.core.ledger import Ledger
 from oms_actors.core.recovery import Recovery
 from oms_actors.core.responder import Responder
@@ -135,6 +134,14 @@ def _changes(found: Scenario) -> Scenario:
         calm, config=msgspec.structs.replace(calm.config, queue=queue), modifies=0.7, cancels=0.05, repeats=0.0,
         habits=replace(calm.habits, fill=0.0, unsolicited=0.0, late_fill=0.0),
     )  # fmt: skip
+
+
+def _changes_again(found: Scenario) -> Scenario:
+    """The same, and not everything leaves at once."""
+    busy = _changes(found)
+    exchange = msgspec.structs.replace(busy.config.exchange, not_sent_retries=3, not_sent_delay_ms=100)
+    config = msgspec.structs.replace(busy.config, exchange=exchange)
+    return replace(busy, config=config, habits=replace(busy.habits, not_sent=0.3))
 
 
 def _losses(found: Scenario) -> Scenario:
@@ -250,8 +257,8 @@ def _unmarked(original: Callable[..., bytes]) -> Callable[..., bytes]:
     return intent
 
 
-def _last_first(original: Any) -> Callable[..., None]:
-    return lambda self, item: self._entries.appendleft(item)
+def _overtakes(original: Any) -> Callable[..., bool]:
+    return lambda change: False
 
 
 def _resends_anywhere(original: Callable[..., list[bytes]]) -> Callable[..., list[bytes]]:
@@ -342,7 +349,8 @@ DEFECTS = (
     Defect("a resend is not marked", Sender, "_intent", _unmarked, ("one_effect",), _losses),
     Defect("a doubt is resolved by sending again", Sender, "queries", _resends_anywhere, ("one_effect",),
            _losses_for_good),
-    Defect("the last comes first", Lane, "append", _last_first, ("in_causal_order",), _changes),
+    Defect("a modify overtakes one that is to be tried again", release, "_comes_later", _overtakes,
+           ("in_causal_order",), _changes_again),
     Defect("orders go out before the logon is answered", SessionMachine, "on_line", _online_too_early,
            ("within_the_session",), _kills),
     Defect("only the scheduler knows when to stop", SessionView, "read", _never_closes, ("within_the_session",),

@@ -39,7 +39,10 @@ def simulate(seed: int) -> Verdict:
 
 def judge(seed: int) -> Verdict:
     """As `simulate`, without the history: it is not worth its way through a pipe."""
-    verdict = simulate(seed)
+    try:
+        verdict = simulate(seed)
+    except Exception:  # of the simulation itself: the other seeds go on
+        return Verdict(seed, [f"the simulation failed: {traceback.format_exc(limit=-4)}"], [])
     verdict.history = []
     return verdict
 

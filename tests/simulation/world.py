@@ -255,7 +255,7 @@ class World:
         self.note("power cut")
         self.power_cuts += 1
         self._all_die(self.processes)
-        shutil.rmtree(self.runtime)
+        shutil.rmtree(self.runtime, ignore_errors=True)  # an orderly stop may have just done that
         self.disk.power_cut()
         self._forget_shared_words()
         self._boot += 1
