@@ -107,7 +107,7 @@ class Batches(Sender):
     def release(self, limit: int, cancels_only: bool = False) -> int:
         """As Sender.release."""
         others = self._resends or self.risk.enabled or self.cancel_lane.head() is not None
-        if others or cancels_only or not self._sends_runs:
+        if others or cancels_only or not self._sends_runs or len(self.lane) < FEW:
             return super().release(limit, cancels_only)
         released = 0
         while released < limit:

@@ -252,9 +252,12 @@ class Upstreams:
 
     def take(self, max_bytes: int) -> tuple[list[Link], list[Piece]]:
         """A fair share from each who has something, about `max_bytes` in all; the turn goes round."""
+        waiting = [link for link in self.links.values() if link.ready()]
+        if len(waiting) < 2:
+            return waiting, waiting[0].take(max_bytes) if waiting else []
         links = list(self.links.values())
-        turn = self._turn % len(links) if links else 0
-        waiting = [link for link in links[turn:] + links[:turn] if link.ready()]
+        turn = self._turn % len(links)
+        waiting.sort(key=lambda link: links.index(link) < turn)
         taken: list[Link] = []
         pieces: list[Piece] = []
         left = max_bytes
