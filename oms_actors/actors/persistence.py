@@ -11,7 +11,6 @@ renamed (`oms.sqlite.ahead-<time>`) and a new one is made from the journals; ord
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from enum import IntEnum
@@ -48,7 +47,6 @@ READ_BYTES = 1 << 20
 RECORD_BYTES = 192
 """The smallest common record: turns a backlog in bytes into one in records."""
 PAUSE_NS, PAUSE_MAX_NS = 50 * MS, 2_000 * MS
-NICE = 5
 QUIET_NS = 200 * MS
 """Where nothing is going on, rows may come so late."""
 STUCK_NS = 5_000 * MS
@@ -365,8 +363,7 @@ class PersistenceRole:
 
 
 def run() -> None:
-    """Entry of `python -m oms_actors.actors.persistence`. Where processors are short, orders come before rows."""
-    os.nice(NICE)
+    """Entry of `python -m oms_actors.actors.persistence`."""
     main("persistence", PersistenceRole)
 
 

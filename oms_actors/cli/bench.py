@@ -77,6 +77,8 @@ def bench(
         emit(found)
     else:
         _show(found)
+    if failed and json:  # they are in the document
+        raise typer.Exit(1)
     if failed:
         raise Failed("; ".join(f"{name}: {why}" for name, why in failed.items()))
 

@@ -101,6 +101,8 @@ def test_a_wrong_answer_ends_the_command_with_failure(
     monkeypatch.setattr(type(SUITE[0]), "run", wrong)
     assert run(["bench", "path", "--tiny"]) == 1
     assert "one row is missing" in capsys.readouterr().err
+    assert run(["bench", "path", "--tiny", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["failed"] == {"path": "wrong answer: one row is missing"}
 
 
 def test_all_names_run_in_the_order_of_the_suite() -> None:
