@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from pathlib import Path
 
 import pytest
 
 from oms_actors import CancelOrder, ModifyOrder
+from oms_actors.core import intake_snapshot
 from oms_actors.core.answers import runs
+from oms_actors.core.carried import Carried
 from oms_actors.core.exposure import Exposure
 from oms_actors.core.hours import ALWAYS
 from oms_actors.core.intake import Intake, IntakeRules, Piece, Upstream, upstream_record
@@ -223,3 +226,12 @@ def test_limits_that_are_new_count_from_the_journals_as_long_as_these_are_whole(
     assert state_of(whole.core) == state_of(day.fold(with_snapshot=False).core)
     remove_below(OsDisk(day.folder), INTAKE, list(snapshots.read(day.folder, INTAKE))[-1][0])
     assert day.fold().uncounted
+
+
+def test_a_snapshot_has_every_field_of_the_state() -> None:
+    """A field that is new must be dumped and loaded, and needs another FORMAT."""
+    assert set(intake_snapshot._UPSTREAM) == {field.name for field in dataclasses.fields(Upstream)}
+    assert {field.name for field in dataclasses.fields(Intake)} == {
+        "rules", "trade_date", "ids", "carried", "waiting", "upstreams", "exposure",
+    }  # fmt: skip
+    assert {field.name for field in dataclasses.fields(Carried)} == {"keys", "before", "restated"}
