@@ -31,12 +31,16 @@ def wall_clock(zone: str, first: date, last: date) -> WallClock:
 
 
 def differences(hours: Hours, clock: WallClock, step: int = 1) -> list[str]:
-    """Every minute (but the edges) in which the core and the model do not agree on who is open and who is next."""
+    """Every minute (but the edges) in which the core and the model do not agree on who is open and who is next.
+
+    The model knows nothing of the clock's first date, whose sessions may hide some of the second one's from it, which
+    in turn may last until the end of the third.
+    """
     owner = naive.owners(hours, clock)
     upcoming = naive.next_opens(owner)
     core = SessionClock(schedule_of(hours))
     found = []
-    for at in range(3 * naive.DAY_MINUTES, len(owner) - 12 * naive.DAY_MINUTES, step):
+    for at in range(4 * naive.DAY_MINUTES, len(owner) - 12 * naive.DAY_MINUTES, step):
         now_ns = (clock.begin + at) * MINUTE_NS
         session, later = core.at(now_ns), core.next_open(now_ns)
         said = session and (session.trade_date, session.index)
