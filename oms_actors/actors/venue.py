@@ -34,10 +34,10 @@ from oms_actors.edges.journal import JournalFull
 from oms_actors.edges.market_data import MarketWriter
 from oms_actors.edges.venue_journal import VenueJournal
 from oms_actors.edges.venue_past import make_model
-from oms_actors.edges.venue_server import Outbox, Port, Ports, sequence_of
+from oms_actors.edges.venue_server import Outbox, Port, Ports, say_again, sequence_of, time_of
 from oms_actors.errors import ONE
 from oms_actors.instance import VENUE, read_desk
-from oms_actors.messages import Kind, ReportFlag, SessionEvent
+from oms_actors.messages import Kind, SessionEvent
 from oms_actors.record import REPORT_BYTES
 
 SCAN_NS = 200_000_000
@@ -76,7 +76,7 @@ class VenueRole:
         self._ports = Ports(context.path(VENUE), context.log)
         self._page = Page.create(context.path("venue.page"), _NAMES)
         self._counters = [(name, self._page.index(name)) for name in _NAMES if name != "volume"]
-        self._published, self._is_fresh = _published(context.path(f"{VENUE}/published"))
+        self._published = _published(context.path(f"{VENUE}/published"))
         self._outboxes: dict[int | str, Outbox] = {}
         self._journal = VenueJournal(resolved)
         self._market = MarketWriter(context.path(VENUE)) if config.model == "match" else None
@@ -306,7 +306,7 @@ class VenueRole:
 
     def _pump(self, outbox: Outbox, port: Port, now_ns: int) -> None:
         try:
-            room = outbox.pump(port.put, now_ns)
+            room = outbox.pump(port, now_ns)
         except RingCorrupt as error:
             self._ports.park(port, error)
             return
@@ -387,28 +387,29 @@ class VenueRole:
         self._context.vitals.enter_call(monotonic_ns())
 
     def _resume(self, member: Member, said: bytes) -> None:
-        """Of what was `said` to a member, sends what it cannot have got."""
+        """Of what was `said` to a member, sends what it cannot have got; with new rings that is all that is known, but
+        for what was about a connection that is over."""
         if not member.number:
             return
-        if self._is_fresh:  # the rings are new as well: nobody waits for old reports
-            self._published[member.number] = member.sequence
-            return
-        published = self._published[member.number]
-        reports = (said[at : at + REPORT_BYTES] for at in range(0, len(said), REPORT_BYTES))
-        self._outbox(member).add([_possible_duplicate(r) for r in reports if sequence_of(r) > published], 0)
+        words, box, there = self._published, self._outbox(member), 0
+        new_ns, published = words[0], words[member.number]
+        while there < len(said) and sequence_of(said, there) <= published:
+            there += REPORT_BYTES
+        if there:
+            box.was_sent(said[:there])
+        reports = [said[at : at + REPORT_BYTES] for at in range(there, len(said), REPORT_BYTES)]
+        box.add([again for each in reports if (again := say_again(each, only_orders=time_of(each) < new_ns))], 0)
 
 
-def _possible_duplicate(report: bytes) -> bytes:
-    return report[:5] + bytes((report[5] | ReportFlag.POSSIBLE_DUPLICATE,)) + report[6:]
-
-
-def _published(path: str) -> tuple[memoryview, bool]:
-    """The words that say, by member, which reports are in its ring; True if they are new, and so are the rings."""
+def _published(path: str) -> memoryview:
+    """The words that say, by member, which reports are in its ring; the first one, when the rings were new (UTC ns)."""
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     try:
-        return segment.attach(path).view.cast("Q"), False
+        return segment.attach(path).view.cast("Q")
     except NotThere:
-        return segment.create(path, 8 * (MEMBERS_MAX + 1), lambda view: None).view.cast("Q"), True
+        words = segment.create(path, 8 * (MEMBERS_MAX + 1), lambda view: None).view.cast("Q")
+        words[0] = time_ns()
+        return words
 
 
 if __name__ == "__main__":

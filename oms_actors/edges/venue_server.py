@@ -18,8 +18,12 @@ from ipc.duplex import DUPLEX_SERVER_AT, Duplex, Server
 from ipc.errors import IpcError
 from ipc.wait import Bell
 from oms_actors.edges.venue_link import BELL_SUFFIX, LINK_SUFFIX
-from oms_actors.record import AT_SEQUENCE, REPORT_BYTES
+from oms_actors.messages import ReportFlag, ResponseType
+from oms_actors.record import AT_FLAGS, AT_SEQUENCE, REPORT_BYTES
 
+FORMER_BYTES_MAX = 64 << 20
+"""More than any ring of reports holds."""
+_AT_RESPONSE, _AT_TIME = 7, 32
 TOKEN_MAX = (1 << 32) - 1
 FRAME_BYTES_MAX = 512 * REPORT_BYTES
 """Reports in one frame of a ring; a ring takes frames up to a quarter of it."""
@@ -119,13 +123,18 @@ class Ports:
 
 
 class Outbox:
-    """Reports of one member on their way: each frame leaves when it is due, in order, once it fits into the ring.
+    """Reports of one member on their way: each frame leaves when it is due, in order, once it fits into the ring, and
+    is kept until the client has taken it out of there; into another ring it goes again.
 
     `sent` is told the number of the last report of each frame that is in the ring.
     """
 
     def __init__(self, sent: Callable[[int], None]) -> None:
         self._frames: deque[tuple[int, bytes]] = deque()
+        self._there: deque[tuple[int, bytes]] = deque()  # in the ring, up to which place
+        self._former: deque[bytes] = deque()
+        self._former_bytes = 0
+        self._file = 0
         self._sent = sent
         self.reports = 0
 
@@ -136,25 +145,69 @@ class Outbox:
             self._frames.append((due_ns, b"".join(reports[at : at + step])))
         self.reports += len(reports)
 
+    def was_sent(self, frame: bytes) -> None:
+        """Reports that an earlier life put into the ring; whether the client has taken them cannot be told yet."""
+        self._former.append(frame)
+        self._former_bytes += len(frame)
+        while self._former_bytes > FORMER_BYTES_MAX:
+            self._former_bytes -= len(self._former.popleft())
+
     def due_ns(self) -> int:
         """When the next frame is due, 0 for none."""
         return self._frames[0][0] if self._frames else 0
 
-    def pump(self, put: Callable[[bytes], bool], now_ns: int) -> bool:
-        """Sends what is due; True if the ring took everything that is."""
+    def pump(self, port: Port, now_ns: int) -> bool:
+        """Sends what is due; True if the ring took everything that is. Raises RingCorrupt."""
+        ring, there = port.server.reports, self._there
+        if port.file != self._file:
+            self._change_ring(port)
+        if there and there[0][0] <= (committed := ring.committed()):
+            while there and there[0][0] <= committed:
+                there.popleft()
         frames = self._frames
         while frames and frames[0][0] <= now_ns:
             frame = frames[0][1]
-            if not put(frame):
+            if not port.put(frame):
                 return False
             frames.popleft()
+            there.append((ring.position, frame))
             self.reports -= len(frame) // REPORT_BYTES
             self._sent(sequence_of(frame, len(frame) - REPORT_BYTES))
         return True
 
     def pending(self) -> list[bytes]:
-        """What has not left."""
-        return [frame for _, frame in self._frames]
+        """What the client has not taken, as far as is known."""
+        return [*self._former, *(frame for _, frame in self._there), *(frame for _, frame in self._frames)]
+
+    def _change_ring(self, port: Port) -> None:
+        """The first ring of this life, or another one: what was left in the former goes again, the session's own words
+        apart, which mean nothing on a new connection."""
+        if self._file:
+            again = [say_again(frame) for _, frame in self._there]
+            self._frames.extendleft((0, frame) for frame in reversed(again) if frame)
+            self.reports += sum(len(frame) for frame in again) // REPORT_BYTES
+            self._there.clear()
+        else:
+            self._there.extend((port.server.reports.position, frame) for frame in self._former)
+        self._former.clear()
+        self._former_bytes = 0
+        self._file = port.file
+
+
+def say_again(frame: bytes, only_orders: bool = True) -> bytes:
+    """Reports that may have arrived already, marked so; `only_orders`: without those that are about a connection."""
+    reports = (frame[at : at + REPORT_BYTES] for at in range(0, len(frame), REPORT_BYTES))
+    mark = ReportFlag.POSSIBLE_DUPLICATE
+    return b"".join(
+        report[:AT_FLAGS] + bytes((report[AT_FLAGS] | mark,)) + report[AT_FLAGS + 1 :]
+        for report in reports
+        if report[_AT_RESPONSE] > ResponseType.DISCONNECTED or not only_orders
+    )
+
+
+def time_of(report: bytes) -> int:
+    """When the report was made, UTC ns."""
+    return int.from_bytes(report[_AT_TIME : _AT_TIME + 8], "little")
 
 
 def sequence_of(frame: bytes, at: int = 0) -> int:

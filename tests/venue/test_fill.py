@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from decimal import Decimal
@@ -236,3 +237,51 @@ def test_a_client_of_the_plain_port_is_told_in_words_why_it_was_refused(bench: B
     (refused,) = heard
     assert refused.type == ResponseType.REJECT
     assert refused.text == "quantity: is not a multiple of the lot size (value 0.5, limit 1)"
+
+
+def unread(bench: Bench) -> None:
+    """An order whose answers are in the ring, and nobody takes them out."""
+    client = Client(bench, "desk")
+    client.adapter.send_record(intent(buy("A")))
+    bench.work()
+    client.adapter.close()
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_what_nobody_took_out_of_a_ring_is_said_again_when_all_rings_are_new(tmp_path: Path, kill: bool) -> None:
+    bench = Bench(tmp_path)
+    unread(bench)
+    if not kill:
+        bench.role.stop()
+    shutil.rmtree(bench.runtime / "venue")
+    bench.start()
+    client = Client(bench, "desk", logon=False)
+    assert client.told() == []
+    client.adapter.send_logon("desk", "")
+    assert [r.type for r in client.told()] == [ACK, FILL, ResponseType.LOGON_ACK]
+    bench.start()
+    assert client.told() == []
+    bench.role.stop()
+
+
+def test_what_nobody_took_out_of_a_ring_is_said_again_into_the_clients_next_one(bench: Bench) -> None:
+    unread(bench)
+    (bench.runtime / "venue" / "desk.up").unlink()
+    client = Client(bench, "desk", logon=False)
+    client.adapter.send_logon("desk", "")
+    assert [r.type for r in client.told()] == [ACK, FILL, ResponseType.LOGON_ACK]
+    client.adapter.close()
+    (bench.runtime / "venue" / "desk.up").unlink()
+    assert [r.type for r in Client(bench, "desk", logon=False).told()] == []
+
+
+def test_what_a_former_life_put_into_a_ring_is_said_again_when_that_is_gone(bench: Bench) -> None:
+    unread(bench)
+    bench.start()
+    bench.work()
+    bench.role.stop()
+    shutil.rmtree(bench.runtime / "venue")
+    bench.start()
+    client = Client(bench, "desk", logon=False)
+    client.adapter.send_logon("desk", "")
+    assert [r.type for r in client.told()] == [ACK, FILL, ResponseType.LOGON_ACK]
