@@ -36,12 +36,14 @@ def snapshot(instance: str) -> dict[str, Any]:
     runtime = places.runtime_dir(instance)
     found = published.read(runtime)
     if found is None or not found.alive:
-        raise DeskDown(f"no desk runs as {instance!r}: start it: `oms run --instance {instance}`")
+        ended = f" (the last one ended: {reason})" if found and (reason := found.document.get("reason")) else ""
+        raise DeskDown(f"no desk runs as {instance!r}{ended}: start it: `oms run --instance {instance}`")
     pages = dict(_pages(runtime))
     counters = {role: page.counters() for role, page in pages.items()}
     document = {
         "instance": instance,
         "pid": found.document["pid"],
+        "supervisor_stopped": _is_stopped(found.document["pid"]),
         "state": found.state,
         "up_s": round((time.time_ns() - found.document["started_at_ns"]) / 1e9, 1),
         "processes": processes(runtime, found),
@@ -94,6 +96,14 @@ def _process(runtime: Path, child: dict[str, Any]) -> dict[str, Any]:
         row["status"] = vitals.status
     vitals.close()
     return row
+
+
+def _is_stopped(pid: int) -> bool:
+    """By a signal such as SIGSTOP."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    except (OSError, IndexError):
+        return False
 
 
 def _rss_bytes(pid: int | None) -> int | None:
@@ -234,6 +244,8 @@ def _data_dir(runtime: Path) -> Path:
 def alarms(document: dict[str, Any]) -> list[str]:
     """What a person should look at, one line each."""
     found = []
+    if document["supervisor_stopped"]:
+        found.append(f"the supervisor (pid {document['pid']}) is stopped: nobody would restart a process; `kill -CONT`")
     for kill in document["kills"]:
         because = f": {kill['reason']}" if kill["reason"] else ""
         found.append(f"the kill switch stops {kill['scope']} (by {kill['by']} since {kill['since']}){because}")

@@ -165,7 +165,7 @@ def unit_file(exec_start: Sequence[str], *, user: str, working_dir: Path, writab
         description=_one_line(description).replace("%", "%%"), user=_one_line(user), environment=lines,
         exec_start=" ".join(_quote(word).replace("$", "$$") for word in exec_start),
         working_dir=_one_line(str(working_dir)).replace("%", "%%"),
-        writable=" ".join(_quote(str(path)) for path in ("/dev/shm", *writable)),
+        writable=" ".join(_quote(f"-{path}") for path in ("/dev/shm", *writable)),  # "-": it may not be there yet
         protect_home="read-only" if in_home else "yes",
         start_timeout_s=start_timeout_s, stop_timeout_s=stop_timeout_s, watchdog_s=watchdog_s)
 

@@ -94,6 +94,7 @@ class SenderRole:
         self._full_until_ns = 0  # no disk for the journal: tried again then
         self._more = True  # something to do that nobody announces: the first cycle, the rest of something big
         self._hours = Hours.CLOSED
+        self._shown_until_ns = 0  # then what is shown of the throttle is out of date (monotonic)
         self._room_ns = 0  # not before then has the adapter room (monotonic)
         self._kills: tuple[Kill, ...] = ()
 
@@ -205,6 +206,7 @@ class SenderRole:
             if core.doubtful:
                 due.append(core.queries_due_ns())
         due.append(self.session.boundary_ns(now, time.time_ns()))
+        due.append(self._shown_until_ns)
         return min((instant for instant in due if instant), default=0)
 
     def command(self, message: Any) -> object:
@@ -483,10 +485,12 @@ class SenderRole:
     def _publish(self) -> None:
         page, core = self.page, self.core
         now = monotonic_ns()
+        limit, used = core.throttle.limit, core.throttle.used(now)
+        self._shown_until_ns = now + limit.per_ns + limit.margin_ns if used else 0
         values = array("q", core.counters.values())
         values.extend((
-            core.waiting, self.config.queue.capacity, core.working, core.doubtful, core.throttle.limit.rate,
-            core.throttle.used(now), core.throttle.next_free_ns(now), bool(core.interval[1]), self.session.machine.link,
+            core.waiting, self.config.queue.capacity, core.working, core.doubtful, limit.rate, used,
+            core.throttle.next_free_ns(now), bool(core.interval[1]), self.session.machine.link,
             self.session.machine.logons, self.session.link_since_ns, self.feed.gaps, len(core.risk.stopped),
         ))  # fmt: skip
         first = page.index(PAGE_COUNTERS[0])

@@ -161,7 +161,8 @@ class _Inbox:
         if (due_ns and left_ns <= 0) or role.ready():
             return _WORK
         timeout_s = min(IDLE_S, left_ns / 1e9) if due_ns else IDLE_S
-        if self._bell.wait(self._ready, timeout_s) and self._has_work:
+        has_work = self._bell.wait(self._ready, timeout_s) and self._has_work
+        if has_work or (due_ns and monotonic_ns() >= due_ns):
             self._context.vitals.beat(monotonic_ns())
             return _WORK  # at once: who was waked for something is late already
         return None

@@ -138,6 +138,7 @@ def _submit(request: Request, wait: float, instance: str, json: bool) -> None:
     if not reports:
         note(f"no answer within {wait:g} s: ask with `oms order show {request.client_order_id}`")
     rejected = any(report.exec_type.name in ("REJECTED", "CANCEL_REJECT") for report in reports)
+    doubtful = bool(reports) and reports[-1].exec_type.name == "IN_DOUBT"
     if json:
         emit({
             "client_order_id": request.client_order_id,
@@ -145,7 +146,7 @@ def _submit(request: Request, wait: float, instance: str, json: bool) -> None:
             "final": any(report.final for report in reports),
             "reports": [as_dict(report) for report in reports],
         })  # fmt: skip
-    raise typer.Exit(FINE if reports and not rejected else FAILED)
+    raise typer.Exit(FINE if reports and not rejected and not doubtful else FAILED)
 
 
 def as_dict(report: Report) -> dict[str, Any]:

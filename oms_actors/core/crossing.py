@@ -8,7 +8,7 @@ the price of the one that waited longer. Only plain limit orders take part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
 from oms_actors.core.pending import QUEUED, Order
@@ -35,16 +35,19 @@ class Crossing:
             heap = self._heaps.setdefault(record[168:184] + record[2:3], [])
             heappush(heap, (sign * order.price, order.number, order))
 
-    def matches(self, order: Order) -> Iterator[tuple[Order, int, int]]:
-        """(other order, quantity, price) as long as `order` crosses; the caller applies each before the next."""
-        if not _eligible(order):
+    def matches(self, order: Order, may_go: Callable[[Order], bool]) -> Iterator[tuple[Order, int, int]]:
+        """(other order, quantity, price) as long as `order` crosses; the caller applies each before the next.
+
+        `may_go`: could it be sent now, for all that limits and times say? One that could not takes no part any more.
+        """
+        if not (_eligible(order) and may_go(order)):
             return
         buys = order.record[2] == _BUY
         heap = self._heaps.get(order.record[168:184] + bytes((3 - order.record[2],)), [])
         while heap and order.phase == QUEUED:
             key, _, other = heap[0]
             price = abs(key)
-            if other.price != price or not _eligible(other):
+            if other.price != price or not (_eligible(other) and may_go(other)):
                 heappop(heap)
                 continue
             if (price > order.price) if buys else (price < order.price):

@@ -20,6 +20,7 @@ from oms_actors.core.pending import (
     IN_DOUBT,
     KILLED,
     MODIFY,
+    NEW,
     QUEUED,
     RETRY,
     SCOPED,
@@ -142,6 +143,17 @@ class Release(Interventions):
             self._end(order, ExecType.REJECTED, Reason.QUEUE_AGE, Field.AGE, waited, age)
             return True
         return False
+
+    def _may_go(self, order: Order) -> bool:
+        """Would an order that is matched inside get past the checks at release? It is not ended here if not."""
+        record, age = order.record, self.settings.max_queue_age_ns
+        if record[4] == TimeInForce.GTD and TIMES.unpack_from(record, 72)[0] <= self.wall:
+            return False
+        if age and self.now - TIMES.unpack_from(record, 32)[1] > age:
+            return False
+        return not self.risk.enabled or self.risk.recheck(
+            NEW, order.upstream, order.account, order.symbol, order.quantity, order.price, order.stop_price
+        ) is None
 
     def _risky(self, item: Pending, lane: Lane) -> bool:
         """The risk check at release: a kill holds the item back, everything else refuses it."""

@@ -71,12 +71,13 @@ class Responder(Ledger):
         self.out.append(words[:8] + U64.pack(self.base + len(self.out)) + words[16:])
 
     def _foreign(self, record: bytes, flag: int, order: Order | None = None) -> None:
-        """A response that changes nothing: stored as it came."""
+        """A response that changes nothing: stored as it came, with the time at which it came."""
         flags = (record[5] | FROM_VENUE | FROM_SENDER | flag) & ~(FINAL | HAS_TEXT)
         upstream, number = (order.record[16:20], order.record[184:192]) if order else (bytes(4), bytes(8))
         self._said(
             record[:3] + bytes((ExecType.ORDER_STATUS, OrdStatus.NONE, flags)) + record[6:8]
-            + U64.pack(self.base + len(self.out)) + upstream + record[20:248] + number
+            + U64.pack(self.base + len(self.out)) + upstream + record[20:32] + U64.pack(self.wall) + record[40:248]
+            + number
         )  # fmt: skip
 
     def _no_effect(self, order: Order, change: Change | None, fields: Fields, flag: int = 0) -> None:

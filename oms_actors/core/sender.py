@@ -88,7 +88,7 @@ class Sender(Release):
         ):
             if reason:
                 if reason == Reason.DUPLICATE_CLIENT_ORDER_ID and part[at + AT_FLAGS] & Flag.POSSIBLE_RESEND:
-                    self._tell_state(key, upstream)
+                    self._tell_state(key, orig, upstream)
                 continue
             count += 1
             if kind == NEW:
@@ -195,12 +195,13 @@ class Sender(Release):
         elif self.crossing is not None:
             self._cross(order, self.crossing)
 
-    def _tell_state(self, key: bytes, upstream: bytes) -> None:
-        """A request came again, marked as a possible resend: the order's state as it is (FIX 4.4, D: F.1.b)."""
+    def _tell_state(self, key: bytes, orig: bytes, upstream: bytes) -> None:
+        """A request came again, marked as a possible resend: the order's state as it is (FIX 4.4, D: F.1.b). A change
+        that is answered is known no more, but the order that it names is."""
         order = self.ids.get(key)
         change = self.changes.get(key)
-        if order is None and change is not None:
-            order = change.order
+        if order is None:
+            order = change.order if change is not None else self.ids.get(key[:16] + orig)
         if order is not None:
             why = self.waits_for(change or order)
             self._report(order, ExecType.ORDER_STATUS, 0, 0, key, reason=why,
@@ -208,7 +209,7 @@ class Sender(Release):
 
     def _cross(self, order: Order, crossing: Crossing) -> None:
         """Matches a fresh or repriced order against what waits on the other side."""
-        for other, quantity, price in crossing.matches(order):
+        for other, quantity, price in crossing.matches(order, self._may_go):
             if len(self.out) > 3 * MATCHES_PER_TAKE:
                 break
             buy, sell = (order, other) if order.record[2] == Side.BUY else (other, order)

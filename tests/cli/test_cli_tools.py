@@ -98,4 +98,4 @@ def test_the_unit_file_runs_this_configuration(oms: Oms, tmp_path: Path) -> None
     unit = oms("service", "unit", "--user", "trader").out
     assert f"run --instance default --config {tmp_path}/oms.toml" in unit
     assert "User=trader" in unit
-    assert f"ReadWritePaths=/dev/shm {tmp_path}/oms-data" in unit
+    assert f"ReadWritePaths=-/dev/shm -{tmp_path}/oms-data" in unit

@@ -166,3 +166,32 @@ def test_ctrl_c_ends_a_send_with_a_summary_while_the_desk_goes_on(oms: Oms, plac
     wait_for(lambda: oms("why", "N9", "--json").document["state"] == "done")
     assert oms("stop").code == 0
     assert end_of(desk).code == 0
+
+
+POLLED = """
+from oms_actors import ExchangeResponse, ResponseType
+
+class Polled:
+    def __init__(self): self.waiting, self.polls = [], 0
+    def connect(self, on_response): self.tell = on_response
+    def send_logon(self, username, password): self.tell(ExchangeResponse(type=ResponseType.LOGON_ACK))
+    def send_logout(self, username): self.tell(ExchangeResponse(type=ResponseType.LOGOUT_ACK))
+    def send(self, request): self.waiting.append(request.client_order_id); self.polls = 0
+    def close(self): ...
+    def poll(self):
+        self.polls += 1
+        if self.polls == 5:
+            for name in self.waiting: self.tell(ExchangeResponse(type=ResponseType.ACK, client_order_id=name))
+            self.waiting = []
+"""
+
+
+def test_an_adapter_is_polled_while_nothing_else_happens(oms: Oms, place: Place) -> None:
+    (place.folder / "polled.py").write_text(POLLED)
+    (place.folder / "oms.toml").write_text('[exchange]\nadapter = "polled:Polled"\n')
+    desk = place.run()
+    told = oms("order", "new", "AAPL", "BUY", "1", "5", "--wait", "30", "--json")
+    assert (told.code, told.document["final"]) == (0, True)
+    wait_for(lambda: oms("status", "--json").document["throttle"]["used"] == 0)
+    assert oms("stop").code == 0
+    assert end_of(desk).code == 0

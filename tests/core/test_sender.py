@@ -331,6 +331,38 @@ def test_waiting_orders_that_cross_meet_inside_at_the_older_price() -> None:
     assert (filled.ord_status, filled.cum_quantity) == (OrdStatus.FILLED, 10)
 
 
+def test_what_the_kill_switch_stops_meets_nobody_inside_wherever_it_stands_in_line() -> None:
+    bench = Bench(rate=1, crossing=True)
+    bench.cycle(new("first"))
+    bench.cycle(new("head", symbol="Y"), new("B1", 10, 5))
+    bench.core.set_kill([kill_flag(symbol="X")])
+    assert [r.exec_type for r in bench.cycle(sell("S1", 10, 5))] == []
+    assert bench.core.waiting == 3
+
+
+def test_what_has_expired_in_line_meets_nobody_inside() -> None:
+    bench = Bench(rate=1, crossing=True)
+    bench.cycle(new("first"))
+    expires = bench.wall + 50 * MS
+    bench.cycle(new("head", symbol="Y"), new("B1", 10, 5, time_in_force="GTD", expire_time_ns=expires))
+    assert [r.exec_type for r in bench.cycle(sell("S1", 10, 5), ms=60)] == []
+    told = bench.cycle(ms=2_000)
+    told += bench.cycle(ms=2_000)
+    assert [(r.client_order_id, r.exec_type) for r in told if r.client_order_id == "B1"] == [("B1", ExecType.EXPIRED)]
+
+
+def test_a_possible_resend_of_a_change_that_was_answered_is_told_how_the_order_stands() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=(said(ResponseType.ACK, "A"),))
+    bench.cycle(cancel("C", "A"))
+    bench.cycle(heard=(said(ResponseType.CANCELED, "C"),))
+    again = bench.request(cancel("C", "A", possible_resend=True), 1, Reason.DUPLICATE_CLIENT_ORDER_ID)
+    bench.core.take(again)
+    (told,) = bench.cycle()
+    assert (told.client_order_id, told.exec_type, told.ord_status) == ("C", ExecType.ORDER_STATUS, OrdStatus.CANCELED)
+
+
 def test_a_kill_holds_what_waits_and_a_resume_sends_it_in_its_old_order() -> None:
     bench = Bench()
     bench.core.set_kill([kill_flag()])

@@ -120,7 +120,7 @@ def test_a_unit_is_a_notify_service_that_can_write_only_what_it_names() -> None:
     expected = {"Type": "notify", "WatchdogSec": "10", "Restart": "on-failure", "NoNewPrivileges": "yes",
                 "ProtectSystem": "strict", "KillMode": "mixed", "LimitMEMLOCK": "infinity", "PrivateTmp": "yes",
                 "RemoveIPC": "no", "User": "root", "RestartPreventExitStatus": "2 3",
-                "ReadWritePaths": '/dev/shm "/var/lib/my desk"', "Environment": "TZ=UTC",
+                "ReadWritePaths": '-/dev/shm "-/var/lib/my desk"', "Environment": "TZ=UTC",
                 "ExecStart": '/bin/sh -c "echo $$HOME 100%%" "a\\"b\\\\c"'}
     assert service | expected == service
     assert "PrivateDevices" not in service  # it would hide /dev/shm of the machine
