@@ -55,6 +55,7 @@ class Reason(IntEnum):
     ORDER_IN_DOUBT = 63
     CROSSED_INTERNALLY = 64
     REPLACED_TO_FILLED = 65
+    SUPERSEDED = 66
     # 80-99: risk
     MAX_QUANTITY = 80
     MAX_NOTIONAL = 81
@@ -150,6 +151,7 @@ _TEXT: dict[Reason, str] = {
     Reason.ORDER_IN_DOUBT: "waits until the order's outcome is known",
     Reason.CROSSED_INTERNALLY: "matched inside before it was sent",
     Reason.REPLACED_TO_FILLED: "replaced to a quantity that is already filled",
+    Reason.SUPERSEDED: "a cancel of the order came before it was sent",
     Reason.MAX_QUANTITY: "above risk limit max_quantity",
     Reason.MAX_NOTIONAL: "above risk limit max_notional",
     Reason.PRICE_COLLAR: "outside the price collar",

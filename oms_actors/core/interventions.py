@@ -156,7 +156,7 @@ class Interventions(Recovery):
         """A cancel ends the modifies that have not been sent."""
         for change in self._unsent(order):
             if change.kind == MODIFY:
-                self._refuse_change(order, change.record, Reason.ORDER_TERMINAL, Field.ORIG_CLIENT_ORDER_ID)
+                self._refuse_change(order, change.record, Reason.SUPERSEDED, Field.ORIG_CLIENT_ORDER_ID)
 
     def _give_up(self, item: Order | Change, reason: int) -> bool:
         """The session is over and nobody knows: DONE_UNKNOWN, a final answer and an alarm."""

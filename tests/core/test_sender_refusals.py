@@ -68,7 +68,7 @@ def test_a_modify_waits_while_its_order_is_in_doubt_and_a_cancel_does_not() -> N
     assert order is not None
     assert (order.waits, order.reason) == (False, Reason.IN_DOUBT)
     told = bench.cycle(cancel("C", "A"))
-    assert [refused(each)[:3] for each in told if each.final] == [("M", ExecType.CANCEL_REJECT, Reason.ORDER_TERMINAL)]
+    assert [refused(each)[:3] for each in told if each.final] == [("M", ExecType.CANCEL_REJECT, Reason.SUPERSEDED)]
     assert sent_ids(bench) == ["A", "C"]
 
 
