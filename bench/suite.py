@@ -45,6 +45,7 @@ SUITE = (
     Bench("journal", "journal_append", "journal alone", 15),
     Bench("upstreams", "path_upstreams", "one, two, four upstreams", 60),
     Bench("queue", "waiting_queue", "waiting queue, 10³ … 10⁶", 60),
+    Bench("finished", "finished_orders", "finished orders: memory, cost of a life", 60),
     Bench("recovery", "recovery_time", "sender killed: open orders, day's volume", 60),
     Bench("throttle", "desk_throttle", "throttle saturated: 100, 1,000, 20,000/s", 50),
     Bench("idle", "desk_idle", "idle desk", 30),

@@ -55,11 +55,10 @@ def replay(
     fold.run(lambda: progress(fold.input))
     intake = mine.core
     core = fold.core
-    orders = {id(order): order for order in core.ids.values()}.values()
     first, second = _hash(_intake_state(intake)), _hash(core.state())
     return Replayed(
         frames=count, requests=fold.input, ids=len(intake.ids), upstreams=len(intake.upstreams),
-        orders=dict(Counter(Phase(order.phase).name for order in orders)), changes=len(core.changes),
+        orders=dict(Counter(Phase(order.phase).name for order in core.orders())), changes=len(core.changes),
         waiting=core.waiting, working=core.working, in_doubt=core.doubtful, intake_hash=first, sender_hash=second,
         hash=_hash([first, second]),
     )  # fmt: skip

@@ -272,6 +272,7 @@ class SenderRole:
         if calls:
             self._call(calls)
         self._publish()
+        core.put_away()
         return busy
 
     def _blocked(self, hours: Hours) -> Reason:

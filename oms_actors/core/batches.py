@@ -15,7 +15,6 @@ from collections.abc import Iterable
 
 from oms_actors.core.answers import runs
 from oms_actors.core.pending import (
-    DONE_WINDOW,
     FINAL,
     FIRST_DONE,
     FROM_SENDER,
@@ -277,12 +276,11 @@ class Batches(Sender):
         return len(run.orders) * REPORT_BYTES
 
     def _count_run(self, responses: int, fills: int) -> None:
-        counters, done = self.counters, self._done
+        counters = self.counters
         counters["responses"] += responses
         counters["matched"] += responses
         counters["fills"] += fills
-        for _ in range(len(done) - DONE_WINDOW):
-            self._forget(done.popleft())
+        self._forget_oldest()
 
     def _reports(self, frame: bytes, begin: int, run: _Run) -> bytes:
         """The exchange's records with what we know filled in, as `_venue_report` would one by one."""

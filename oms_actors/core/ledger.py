@@ -17,6 +17,7 @@ from collections.abc import Callable
 from heapq import heappush
 from typing import Any
 
+from oms_actors.core.archive import BLOCK, FRESH, Archive, names
 from oms_actors.core.lane import Lane
 from oms_actors.core.mass_action import TAIL, Mass, MassAction, read_action, wish_of
 from oms_actors.core.order import EVENTS, NEXT, Event
@@ -87,7 +88,7 @@ class Ledger:
         self.settings, self.throttle = settings, throttle
         self.risk, self.scopes = risk or Risk(), scopes or Scopes()
         self.ids: dict[bytes, Order] = {}
-        """Every accepted id of every known order."""
+        """Every accepted id of every order, but of those that have finished and are in `archive`."""
         self.changes: dict[bytes, Change] = {}
         self.alias: dict[bytes, bytes] = {}
         """Client order id alone → key, for what was sent with an account (adapters need not repeat the account)."""
@@ -134,6 +135,8 @@ class Ledger:
         self._intents: dict[int, Pending] = {}
         """Sequence of an INTENT without RESULT → its item."""
         self._done: deque[Order] = deque()
+        """Finished not long ago, or not put away yet."""
+        self.archive = Archive(self.ids, self.alias, self._forget)
         self._calls_made: deque[tuple[int, bool, bytes, bytes]] = deque()
         self.counters = dict.fromkeys(COUNTERS, 0)
 
@@ -158,6 +161,8 @@ class Ledger:
         named = named or self._named(record)
         if named is None:
             return None
+        if named.phase >= FIRST_DONE:  # not a copy of what is put away
+            named = self.archive.recall(named.key) or named
         change = Change(named, record)
         self.changes[change.key] = change
         if named.pending is None:
@@ -183,7 +188,11 @@ class Ledger:
         order = self.ids.get(key)
         if order is None and (change := self.changes.get(key)) is not None:
             return change.order
-        return order or self._passing.get(key)
+        return order or self._passing.get(key) or self.archive.peek(key)
+
+    def known(self, key: bytes) -> Order | None:
+        """The order under an id, to look at."""
+        return self.ids.get(key) or self.archive.peek(key)
 
     def _lane_of(self, item: Pending) -> Lane:
         """Cancels have a lane of their own if so configured; those of our own making always overtake."""
@@ -329,7 +338,10 @@ class Ledger:
             self._doubts.pop(change.key, None)
         order = change.order
         change.phase = FIRST_DONE
-        self.changes.pop(change.key, None)
+        key = change.key
+        self.changes.pop(key, None)
+        if key[0] and key not in self.ids and self.alias.get(key[16:]) == key:  # not the order's: of no use any more
+            del self.alias[key[16:]]
         if order.pending is not None and change in order.pending:
             order.pending.remove(change)
             if order.replacing is None:
@@ -376,23 +388,41 @@ class Ledger:
         self._done.append(order)
         if self.risk.limits is not NO_LIMITS:
             self.risk.on_done(order.account, order.symbol)
-        if len(self._done) > DONE_WINDOW:
-            self._forget(self._done.popleft())
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        done, archive = self._done, self.archive
+        for _ in range(len(done) + archive.count - DONE_WINDOW):
+            if not archive.drop():
+                self._forget(done.popleft())
+
+    def put_away(self, blocks: int = 1) -> None:
+        """Packs so many blocks of what has been finished for a while; to be called when nobody waits."""
+        done = self._done
+        while blocks > 0 and len(done) >= FRESH + BLOCK:
+            self.archive.pack([done.popleft() for _ in range(BLOCK)])
+            blocks -= 1
 
     def _reopened(self, order: Order) -> None:
         """A replace has reached the exchange before the fill that we took for the last one."""
-        self._done.remove(order)
+        if not self.archive.reopened(order):
+            try:
+                self._done.remove(order)
+            except ValueError:  # forgotten, but for the change
+                self.ids.update(dict.fromkeys(names(order), order))
         if self.risk.limits is not NO_LIMITS:
             self.risk.on_open(order.account, order.symbol)
 
     def forget_done(self) -> None:
         """The ids of all finished orders are free again: their trade date is over. What the roll itself ends comes
         later: the exchange may not know that yet, so it is known until the next roll or until its id is used again."""
+        while self.archive.drop():
+            pass
         while self._done:
             self._forget(self._done.popleft())
 
     def _forget(self, order: Order) -> None:
-        for key in (order.first, *order.chain):
+        for key in names(order):
             if self.ids.get(key) is order:
                 del self.ids[key]
             if self.alias.get(key[16:]) == key:
@@ -535,9 +565,13 @@ class Ledger:
             orig, b"", NO_EXEC, 0, 0, 0, 0,
         ))  # fmt: skip
 
+    def orders(self) -> list[Order]:
+        """All that are known, to look at."""
+        return [*{id(order): order for order in self.ids.values()}.values(), *self.archive.orders()]
+
     def state(self) -> list[tuple[Any, ...]]:
         """Everything that decides what happens next, in a canonical order: equal states behave equally."""
-        orders = sorted({id(order): order for order in self.ids.values()}.values(), key=lambda order: order.number)
+        orders = sorted(self.orders(), key=lambda order: order.number)
         found: list[tuple[Any, ...]] = [
             ("order", o.number, o.phase, o.first, o.key, o.venue_key, o.quantity, o.price, o.stop_price, o.cum,
              o.answered, o.attempt, o.status, o.value, o.internal, o.extra and o.extra.ahead,

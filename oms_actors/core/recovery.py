@@ -35,6 +35,7 @@ class Recovery(Responder):
         self.out.clear()
         self.latencies.clear()
         self._passing.clear()
+        self.put_away(len(mine))
         self.replaying = False
 
     def _replay_record(self, record: bytes, sequence: int) -> None:
@@ -147,6 +148,7 @@ class Recovery(Responder):
         heapify(self._retries)
         for entry in self._doubts.values():
             entry[0] = min(entry[0], look_ns)
+        self.archive.sent_within(boot_ns, self.now)
         items: list[Pending] = [*self.ids.values(), *self.changes.values()]
         for item in items:
             if not boot_ns <= item.sent_ns <= self.now:

@@ -366,8 +366,7 @@ class Release(Interventions):
 
     def standing(self, key: bytes) -> Standing | None:
         """Of the request or order under a key (account | client order id)."""
-        order = self.ids.get(key)
-        item: Pending | None = self.changes.get(key) or order
+        item: Pending | None = self.changes.get(key) or self.known(key)
         if item is None:
             return None
         free_ns = self._free_ns(item.kind == CANCEL, self._blocking(item))

@@ -47,11 +47,8 @@ class Responder(Ledger):
         key, response = fields[22], fields[7]
         order = self.ids.get(key)
         change = self.changes.get(key) if order is None else None
-        if order is None and change is None and not key[0]:
-            known = self.alias.get(key[16:])
-            if known is not None:
-                order, change = self.ids.get(known), self.changes.get(known)
-                fields = (*fields[:22], known, *fields[23:])
+        if order is None and change is None:
+            order, change, fields = self._search(fields)
         self.counters["responses"] += 1
         handler = _HANDLERS[response] if response < len(_HANDLERS) else None
         if (order is None and change is None) or handler is None:
@@ -60,6 +57,18 @@ class Responder(Ledger):
         else:
             self.counters["matched"] += 1
             handler(self, order, change, fields)
+
+    def _search(self, fields: Fields) -> tuple[Order | None, Change | None, Fields]:
+        """What an answer is about that names an order that was done long ago, or a client order id alone."""
+        key = fields[22]
+        order = self.archive.recall(key)
+        if order is None and not key[0]:
+            if key[16:] not in self.alias:
+                self.archive.recall(key[16:])
+            known = self.alias.get(key[16:])
+            if known is not None:
+                return self.ids.get(known), self.changes.get(known), (*fields[:22], known, *fields[23:])
+        return order, None, fields
 
     def _said(self, report: bytes) -> None:
         """The report of an answer goes out, the exchange's own words behind it."""

@@ -198,10 +198,10 @@ class Sender(Release):
     def _tell_state(self, key: bytes, orig: bytes, upstream: bytes) -> None:
         """A request came again, marked as a possible resend: the order's state as it is (FIX 4.4, D: F.1.b). A change
         that is answered is known no more, but the order that it names is."""
-        order = self.ids.get(key)
+        order = self.known(key)
         change = self.changes.get(key)
         if order is None:
-            order = change.order if change is not None else self.ids.get(key[:16] + orig)
+            order = change.order if change is not None else self.known(key[:16] + orig)
         if order is not None:
             why = self.waits_for(change or order)
             self._report(order, ExecType.ORDER_STATUS, 0, 0, key, reason=why,

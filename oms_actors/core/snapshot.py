@@ -17,7 +17,8 @@ from oms_actors.core.pending import FIRST_DONE, QUEUED, VALUES, Change, Extra, O
 from oms_actors.core.risk import NO_LIMITS
 from oms_actors.record import AT_ORDER_NUMBER, KEY, REQUEST_BYTES
 
-FORMAT = 3
+FORMAT, _BEFORE = 4, 3
+"""In the one before no order was put away."""
 _APART = ("pending", "exec_ids", "value", "extra", "stale")
 """Of an order what is written otherwise; or, as dead entries of a lane, not at all: a loaded lane has none."""
 FIELDS: tuple[str, ...] = tuple(name for name in Order.__struct_fields__ if name not in _APART)
@@ -49,7 +50,8 @@ def _is_untouched(order: Order) -> bool:
 def dump(state: Ledger) -> dict[str, Any]:
     """Everything that decides what happens next, as data that msgspec can encode."""
     changed = (change.order for change in state.changes.values())
-    orders = {order.number: order for order in (*state.ids.values(), *state._done, *changed)}
+    whole = (*state.ids.values(), *state._done, *state.archive.loose(), *changed)
+    orders = {order.number: order for order in whole}
 
     untouched = {number: order for number, order in orders.items() if _is_untouched(order)}
 
@@ -72,6 +74,7 @@ def dump(state: Ledger) -> dict[str, Any]:
         "killed": [_ref(item) for item in state._killed if there(item)],
         "intents": [[sequence, _ref(item)] for sequence, item in state._intents.items() if there(item)],
         "done": [order.number for order in state._done],
+        "archive": state.archive.dump(),
         "known": [n if (n := order.number) in untouched else (key, n) for key, order in state.ids.items()],
         "alias": list(state.alias.items()),
         "calls": list(state._calls_made),
@@ -87,7 +90,7 @@ def dump(state: Ledger) -> dict[str, Any]:
 
 def load(state: Ledger, data: dict[str, Any]) -> bool:
     """Puts the data into a fresh state; False, and nothing has happened, if it is of another program."""
-    if data.get("format") != FORMAT or tuple(data["fields"]) != (*FIELDS, *EXTRA):
+    if data.get("format") not in (FORMAT, _BEFORE) or tuple(data["fields"]) != (*FIELDS, *EXTRA):
         return False
     orders = _untouched(data["untouched"])
     for *values, value, exec_ids, extra in data["orders"]:
@@ -106,6 +109,7 @@ def load(state: Ledger, data: dict[str, Any]) -> bool:
         _load_change(state, orders[number], record, values)
     _load_lines(state, orders, data)
     state._done.extend(orders[number] for number in data["done"])
+    state.archive.load(data.get("archive", ()), orders)
     state._calls_made.extend(map(tuple, data["calls"]))
     state.waiting, state.working, state.doubtful = data["counts"]
     _load_session(state, data)

@@ -105,6 +105,7 @@ class Bench:
         for sequence, item, record in calls:
             self.sent.append(record)
             core.returned(self.now, self.now, sequence, item, outcome)
+        core.put_away()
         new = [decode_report(r) for r in records(payload) if r[0] == Kind.REPORT]
         self.reports += new
         return new

@@ -196,8 +196,7 @@ def test_a_run_decides_as_its_records_would_one_by_one(seed: int, odd: float, ra
 
 
 def test_finished_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("batches", "ledger"):
-        monkeypatch.setattr(f"oms_actors.core.{module}.DONE_WINDOW", 50)
+    monkeypatch.setattr("oms_actors.core.ledger.DONE_WINDOW", 50)
     pair = Pair(7, 100_000)
     for _ in range(20):
         pair.cycle(60, 0.02)
