@@ -11,7 +11,8 @@ import sys
 
 from chaos.campaign import Campaign, Report
 from chaos.desk import ROLES
-from chaos.endurance import SUPERVISOR, Endurance, Ordeal
+from chaos.endurance import Endurance, Ordeal
+from chaos.growth import SUPERVISOR, growths
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -69,6 +70,8 @@ def _tell_ordeal(console: Console, ordeal: Ordeal) -> None:
         console.print(
             f"{sample.at_s:6.0f} {sample.accepted:9,} {sample.shared_bytes >> 10:7,} {sample.shared_files:5}  {each}"
         )
+    for growth in growths(ordeal.samples):
+        console.print(str(growth))
 
 
 if __name__ == "__main__":

@@ -15,28 +15,9 @@ import psutil
 from chaos.campaign import LIMIT_MS, LIMIT_RATE, PATIENCE_S
 from chaos.desk import ROLES, Desk
 from chaos.flow import Flow
+from chaos.growth import SUPERVISOR, Sample, grown
 from chaos.run import POINTS, Run, config
 from chaos.verdict import books, crashes, over_the_limit, settle
-
-SUPERVISOR = "supervisor"
-MB = 1 << 20
-MEMORY_SLACK, BYTES_PER_REQUEST = 24 * MB, 2_048
-"""A process may be so much larger at the end than at first: its ids and open orders follow what was accepted."""
-SUPERVISOR_SLACK = 8 * MB
-FILES_SLACK = 4
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A look at a desk that is up."""
-
-    at_s: float
-    accepted: int
-    memory: dict[str, int]
-    """By process: what it alone holds, in bytes (of the machine's, not of shared files)."""
-    descriptors: dict[str, int]
-    shared_bytes: int
-    shared_files: int
 
 
 @dataclass
@@ -176,26 +157,3 @@ class _Ordeal:
         ordeal.problems += over_the_limit(desk, LIMIT_RATE, LIMIT_MS * 1_000_000) + crashes(desk)
         ordeal.problems += grown(ordeal.samples)
         ordeal.books.update(books(desk, flows))
-
-
-def grown(samples: list[Sample]) -> list[str]:
-    """What was more in the last third of a run than in the first."""
-    third = max(1, len(samples) // 3)
-    first, last = samples[:third], samples[-third:]
-    requests = last[-1].accepted - first[0].accepted
-    found = []
-    for role in (*ROLES, SUPERVISOR):
-        fds = max(s.descriptors.get(role, 0) for s in first), max(s.descriptors.get(role, 0) for s in last)
-        if fds[1] > fds[0] + FILES_SLACK:
-            found.append(f"{role} has {fds[1]} descriptors, it had {fds[0]}")
-        bytes_ = max(s.memory.get(role, 0) for s in first), max(s.memory.get(role, 0) for s in last)
-        slack = SUPERVISOR_SLACK if role == SUPERVISOR else MEMORY_SLACK + BYTES_PER_REQUEST * requests
-        if bytes_[1] > bytes_[0] + slack:
-            found.append(f"{role} holds {bytes_[1] >> 20} MB, it held {bytes_[0] >> 20}")
-    files = max(s.shared_files for s in first), max(s.shared_files for s in last)
-    shared = max(s.shared_bytes for s in first), max(s.shared_bytes for s in last)
-    if files[1] > files[0] + FILES_SLACK:
-        found.append(f"{files[1]} files in shared memory, there were {files[0]}")
-    if shared[1] > shared[0] + MB:
-        found.append(f"{shared[1] >> 10} KB of shared memory, there were {shared[0] >> 10}")
-    return found
