@@ -130,6 +130,9 @@ class ExchangeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     query_settle_ms: int = 500
     query_attempts: int = 3
     query_interval_ms: int = 500
+    resend_attempts: int = 10
+    """So often a request in doubt goes out again, marked as a possible resend, where the exchange deduplicates; then an
+    operator must say what became of it."""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
@@ -266,6 +269,7 @@ RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
         "query_settle_ms": (0, _MS_MAX),
         "query_attempts": (1, 1_000),
         "query_interval_ms": (1, _MS_MAX),
+        "resend_attempts": (0, 1_000),
     },
     LimitsConfig: {"max_open_orders": (0, 100_000_000)},
     RiskConfig: {

@@ -470,7 +470,14 @@ class SenderRole:
         """Asks the exchange about orders in doubt, as far as it can be asked."""
         if not self.core.doubtful:
             return
-        for key in self.core.queries(self.caller.can_query):
+        asked = self.core.queries(self.caller.can_query)
+        for item in self.core.given_up:
+            self.log.error(
+                "%s stays in doubt: called %d times and no answer; nothing more is sent of it: see `oms resolve`",
+                text(item.key[16:]), item.attempt,
+            )  # fmt: skip
+        self.core.given_up.clear()
+        for key in asked:
             try:
                 self.caller.query(text(key[16:]), text(key[:16]))
             except WrongCaller:

@@ -49,6 +49,8 @@ class SenderSettings:
     query_settle_ns: int = 500 * MS
     query_interval_ns: int = 500 * MS
     query_attempts: int = 3
+    resends: int = 10
+    """So often a request in doubt goes out again by itself."""
     crossing: bool = False
     deduplicates: bool = False
     """The exchange recognises a client order id that it has seen."""

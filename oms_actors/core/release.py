@@ -32,9 +32,11 @@ from oms_actors.core.pending import (
     Change,
     Order,
     Pending,
+    SenderSettings,
 )
-from oms_actors.core.scopes import Scope
-from oms_actors.core.throttle import NEVER_NS
+from oms_actors.core.risk import Risk
+from oms_actors.core.scopes import Scope, Scopes
+from oms_actors.core.throttle import NEVER_NS, Throttle
 from oms_actors.errors import Field, Reason
 from oms_actors.messages import ExecType, Flag, Kind, Outcome, TimeInForce
 from oms_actors.record import AT_FLAGS, AT_ORIG, AT_SEQUENCE, RESULT, VERSION
@@ -60,6 +62,13 @@ class Release(Interventions):
 
     blocked = Reason.NONE
     """Why nothing goes out at all, if so: NOT_LOGGED_ON, OUT_OF_HOURS. For those who ask."""
+
+    def __init__(
+        self, settings: SenderSettings, throttle: Throttle, risk: Risk | None = None, scopes: Scopes | None = None
+    ) -> None:
+        super().__init__(settings, throttle, risk, scopes)
+        self.given_up: list[Pending] = []
+        """In doubt, and only an operator can help; for whoever raises the alarm, who clears it."""
 
     def release(self, limit: int, cancels_only: bool = False) -> int:
         """Takes items out of the line as far as the throttle lets it; returns how many were dealt with, at most
@@ -317,6 +326,8 @@ class Release(Interventions):
 
         What it does not know after `query_attempts` looks, a change, or anything it cannot be asked about: where it
         deduplicates, that goes out again under the same id, marked as a possible resend; else it waits for an operator.
+        So does what has gone out again `resends` times: whatever keeps the exchange from answering (an id that it knows
+        from another trade date, say), one more will not help. `given_up` names them.
         """
         due = [(key, entry) for key, entry in self._doubts.items() if entry[0] <= self.now]
         asked = []
@@ -324,11 +335,20 @@ class Release(Interventions):
             entry[0] = self.now + self.settings.query_interval_ns
             if entry[1] < self.settings.query_attempts and key not in self.changes and can_query:
                 asked.append(key)
-            elif self.settings.deduplicates:
+            elif self.settings.deduplicates and self._may_go_again(key):
                 self.resend(key)
             else:
                 entry[0] = NEVER_NS
         return asked
+
+    def _may_go_again(self, key: bytes) -> bool:
+        """Calls are counted, the first and those of which nothing left included: that survives a restart."""
+        item: Pending | None = self.changes.get(key) or self.ids.get(key)
+        settings = self.settings
+        if item is None or item.attempt < 1 + settings.retries + settings.resends:
+            return True
+        self.given_up.append(item)
+        return False
 
     def ask_again(self) -> None:
         """A new session: whatever is in doubt is asked about once more."""

@@ -28,6 +28,7 @@ def settings_of(config: Config, deduplicates: bool) -> SenderSettings:
         query_settle_ns=config.exchange.query_settle_ms * MS,
         query_interval_ns=config.exchange.query_interval_ms * MS,
         query_attempts=config.exchange.query_attempts,
+        resends=config.exchange.resend_attempts,
         crossing=config.queue.internal_crossing,
         deduplicates=deduplicates,
     )

@@ -9,7 +9,7 @@ from oms_actors.core.risk import kill_flag
 from oms_actors.core.scopes import ScopeLimit
 from oms_actors.core.throttle import ThrottleLimit
 from oms_actors.errors import Field, Reason
-from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, ResponseType
+from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, Request, ResponseType
 from oms_actors.record import AT_ORIG, key_of
 from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, rolled_to, said, sell, sent_ids
 
@@ -165,6 +165,33 @@ def test_a_doubtful_order_goes_out_again_only_where_the_exchange_deduplicates() 
         resent = bench.sent[1:]
         assert len(resent) == (1 if deduplicates else 0)
         assert all(record[5] & 1 for record in resent)
+
+
+@pytest.mark.parametrize("request_", [new("A"), modify("M", "O", quantity=20)])
+def test_what_an_exchange_never_answers_goes_out_again_only_so_often_and_then_waits_for_an_operator(
+    request_: Request,
+) -> None:
+    bench = Bench(ack_timeout_ns=100 * MS, query_settle_ns=0, query_attempts=0, deduplicates=True, resends=4, retries=0)
+    bench.cycle(new("O"))
+    bench.cycle(heard=[said(ResponseType.ACK, "O")])
+    bench.cycle(request_)
+    key = key_of("", request_.client_order_id)
+    for _ in range(20):
+        bench.cycle(ms=101)
+        bench.core.queries(True)
+    assert sent_ids(bench)[1:] == [request_.client_order_id] * 5
+    assert [item.key for item in bench.core.given_up] == [key]
+    assert bench.core.queries_due_ns() == 0
+    bench.core.ask_again()  # another session: somebody is told again, the exchange is not
+    restarted = bench.replayed()
+    for core in (bench.core, restarted):
+        core.begin(bench.now + MS, bench.wall)
+        core.given_up.clear()
+        assert core.queries(True) == []
+        assert [item.key for item in core.given_up] == [key]
+        assert core.release(10) == 0
+        assert core.resolve(key, sent=False)
+        assert core.doubtful == 0
 
 
 def test_who_asks_when_to_come_back_is_told_of_what_goes_out_again_under_the_throttle() -> None:

@@ -8,6 +8,7 @@ from simulation.checker import Killed
 from simulation.clock import MS, S
 
 from oms_actors.actors.commands import MassCancel, Reconnect, Resolve
+from oms_actors.core.throttle import NEVER_NS
 from oms_actors.edges.kill_switch import Kill, KillSwitch
 from oms_actors.messages import ResponseType
 
@@ -69,11 +70,16 @@ class Operator:
     def _look_into_doubts(self) -> None:
         """By telephone with the venue: what it has, it has."""
         world, sender = self.world, self.world.processes["sender"]
-        if sender.alive and not sender.busy and not world.scenario.habits.deduplicates:
-            for key in list(sender.role.core._doubts):
+        if sender.alive and not sender.busy:
+            for key in self._left_to_us(sender.role.core._doubts):
                 world.note("resolve", key, self._has(key))
                 self._tell(Resolve(_text(key[16:]), _text(key[:16]), self._has(key)))
         world.after(S, self._look_into_doubts)
+
+    def _left_to_us(self, doubts: dict[bytes, list[int]]) -> list[bytes]:
+        """Where the exchange deduplicates, only what the desk has given up."""
+        by_itself = self.world.scenario.habits.deduplicates
+        return [key for key, (look_ns, _) in doubts.items() if look_ns >= NEVER_NS or not by_itself]
 
     def _has(self, key: bytes) -> bool:
         """Is the request there, and did it take effect?"""
