@@ -14,6 +14,7 @@ import struct
 from collections.abc import Iterable
 
 from oms_actors.core.answers import runs
+from oms_actors.core.changes import STRETCHES, Changes
 from oms_actors.core.pending import (
     FINAL,
     FIRST_DONE,
@@ -31,13 +32,14 @@ from oms_actors.core.pending import (
 from oms_actors.core.reports import NO_EXEC, average
 from oms_actors.core.risk import NO_LIMITS, Risk
 from oms_actors.core.scopes import Scopes
-from oms_actors.core.sender import Sender
 from oms_actors.core.throttle import Throttle
 from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ResponseType, TimeInForce
 from oms_actors.record import AT_FLAGS, KEY, REPORT_BYTES, REQUEST_BYTES, RESULT, VERSION
 
 FEW = 8
 """So few records are not worth setting out columns."""
+SAME_MAX = 4096
+"""So many different quantities and prices are remembered."""
 _ACK, _FILL = int(ResponseType.ACK), int(ResponseType.FILL)
 _REPORT, _INTENT_NEW, _RESULT = int(Kind.REPORT), int(Kind.INTENT_NEW), int(Kind.RESULT)
 _NEW, _PARTIALLY_FILLED, _FILLED = int(OrdStatus.NEW), int(OrdStatus.PARTIALLY_FILLED), int(OrdStatus.FILLED)
@@ -61,7 +63,7 @@ _REQUEST_KIND = _by_response(NEW, 0)
 _FLAGS = _by_response(FROM_SENDER | FROM_VENUE | FINAL, FROM_SENDER | FROM_VENUE)
 
 
-class Batches(Sender):
+class Batches(Changes):
     """A Sender whose `take`, `release` and `respond_frame` work by runs. Calls of `calls` whose second element is a
     list have come back with `returned_all`."""
 
@@ -71,6 +73,8 @@ class Batches(Sender):
         super().__init__(settings, throttle, risk, scopes)
         plain = not settings.max_queue_age_ns and not self.scopes.limits
         self._sends_runs = plain and NEW in settings.counted
+        self._same: dict[int, int] = {}
+        """Equal quantities and prices are one object: less memory, and near when a waiting order is changed."""
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -81,11 +85,26 @@ class Batches(Sender):
         count = 0
         for kinds, data in runs(payload):
             refused = any(data[28::REQUEST_BYTES]) or any(data[29::REQUEST_BYTES])
-            if len(kinds) < FEW or kinds.count(NEW) < len(kinds) or refused:
+            if len(kinds) < FEW or refused:
                 count += super().take(data)
-            else:
+            elif kinds.count(NEW) == len(kinds):
                 count += self._admit_all(data)
+            else:
+                count += self._take_mixed(kinds, data)
         return count
+
+    def _take_mixed(self, kinds: bytes, data: bytes) -> int:
+        """A run of requests of several kinds, or of changes, all of them admitted by intake."""
+        done = 0
+        for begin, end in ((stretch.start(), stretch.end()) for stretch in STRETCHES.finditer(kinds)):
+            if done < begin:
+                self._take_requests(kinds[done:begin], data[done * REQUEST_BYTES : begin * REQUEST_BYTES])
+            self.change_all(kinds[begin], data[begin * REQUEST_BYTES : end * REQUEST_BYTES])
+            done = end
+        if done < len(kinds):
+            self._take_requests(kinds[done:], data[done * REQUEST_BYTES :])
+        self.counters["received"] += len(kinds)
+        return len(kinds)
 
     def _admit_all(self, data: bytes) -> int:
         """NEWs, all of them admitted by intake."""
@@ -93,7 +112,10 @@ class Batches(Sender):
             quantities, prices, stops = (words[at::_IN].tolist() for at in (6, 7, 8))
         records = [data[at : at + REQUEST_BYTES] for at in range(0, len(data), REQUEST_BYTES)]
         keys = [record[KEY] for record in records]
-        orders = list(map(Order, records, keys, quantities, prices, stops))
+        if len(self._same) > SAME_MAX:
+            self._same.clear()
+        same = self._same.setdefault
+        orders = list(map(Order, records, keys, map(same, quantities, quantities), map(same, prices, prices), stops))
         self.ids.update(zip(keys, orders, strict=True))
         self._newest = records[-1]
         self.lane.extend(orders)

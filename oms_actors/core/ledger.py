@@ -285,11 +285,7 @@ class Ledger:
             self._move(order, Event.FILL_ALL if order.cum >= order.quantity else Event.FILL)
 
     def _rename(self, order: Order, key: bytes) -> None:
-        extra = order.own()
-        if extra.chain is None:
-            extra.chain = [key]
-        else:
-            extra.chain.append(key)
+        order.own().accept(key)
         order.key = key
         self.ids[key] = order
 

@@ -73,12 +73,22 @@ class Extra(msgspec.Struct, eq=False, gc=False):
     ahead: int = 0
     """Filled by a query's word, the executions still to come; at `ahead_price`."""
     ahead_price: int = 0
-    chain: list[bytes] | None = None
-    """Accepted ids after the first."""
+    chain: bytes | list[bytes] | None = None
+    """Accepted ids after the first; one alone stands for itself (most that are modified are modified once)."""
     venue_key: bytes = b""
     """The key that the exchange knows, if a replace has changed it."""
     resend: bool = False
     """Goes out again, marked as a possible resend."""
+
+    def accept(self, key: bytes) -> None:
+        """Another id at the chain's end."""
+        chain = self.chain
+        if chain is None:
+            self.chain = key
+        elif isinstance(chain, bytes):
+            self.chain = [chain, key]
+        else:
+            chain.append(key)
 
 
 class Order(msgspec.Struct, eq=False, gc=False):
@@ -133,7 +143,8 @@ class Order(msgspec.Struct, eq=False, gc=False):
     @property
     def chain(self) -> list[bytes]:
         """Accepted ids after the first."""
-        return (self.extra.chain if self.extra else None) or []
+        chain = self.extra.chain if self.extra else None
+        return [chain] if isinstance(chain, bytes) else chain or []
 
     @property
     def internal(self) -> int:

@@ -14,6 +14,12 @@ OWN = struct.Struct("<8BQ4sI4xHHq24xqqqq52s36s16s24xqqq8s")
 WAITING = struct.Struct("<8sQ4sI4xH2xq32xq8xq52s36s16s24xq8xq8s")
 """As OWN for an order of which nothing is executed: head (8 bytes), sequence, upstream, session, reason, time, leaves,
 quantity, key, original id, symbol, value, price, order number."""
+SAME = struct.Struct("<I4xHHq32x")
+"""What the answers of one frame have in common, 52 bytes at 20: session, reason, field, time."""
+CHANGED = struct.Struct("<8sQ4s52sq8xq88s16s40xq8s")
+"""As WAITING: head, sequence, upstream, SAME, leaves, quantity, key and original id, symbol, price, order number."""
+ENDED = struct.Struct("<8sQ4s52s16xq52s36x16s40xq8s8sQ4s52s16xq88s16s40xq8s")
+"""The answers to a NEW, without original id, and to the CANCEL that ended it; both without leaves."""
 NO_ORIG = b"\0" * 36
 NO_EXEC = b"\0" * 24
 

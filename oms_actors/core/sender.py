@@ -174,8 +174,8 @@ class Sender(Release):
             order.quantity, order.price, order.stop_price = quantity, price, stop
             self._rename(order, key)
             out.append(WAITING.pack(
-                _REPLACED[record[2]], self.base + list.__len__(out) + out._more, upstream, self.session,
-                _REPLACED_IN_QUEUE, self.wall, quantity, quantity, key, orig, record[168:184], stop, price,
+                REPLACED[record[2]], self.base + list.__len__(out) + out._more, upstream, self.session,
+                REPLACED_IN_QUEUE, self.wall, quantity, quantity, key, orig, record[168:184], stop, price,
                 record[184:192],
             ))  # fmt: skip
             if self.crossing is not None:
@@ -265,18 +265,18 @@ class Sender(Release):
         record, out, session, wall = order.record, self.out, self.session, self.wall
         order.answered = True
         self._leave_line(order)
-        order.phase = _AFTER_CANCEL
+        order.phase = AFTER_CANCEL
         self._finished(order)
         side, symbol, number, quantity, price = (
             record[2], record[168:184], record[184:192], order.quantity, order.price
         )  # fmt: skip
         sequence = self.base + list.__len__(out) + out._more
         out.append(WAITING.pack(
-            _CANCELED_NEW[side], sequence, record[16:20], session, _CANCELED_IN_QUEUE, wall, 0, quantity, record[KEY],
+            CANCELED_NEW[side], sequence, record[16:20], session, CANCELED_IN_QUEUE, wall, 0, quantity, record[KEY],
             NO_ORIG, symbol, 0, price, number,
         ))  # fmt: skip
         out.append(WAITING.pack(
-            _CANCELED[side], sequence + 1, upstream, session, _CANCELED_IN_QUEUE, wall, 0, quantity, key,
+            CANCELED[side], sequence + 1, upstream, session, CANCELED_IN_QUEUE, wall, 0, quantity, key,
             order.key[16:], symbol, 0, price, number,
         ))  # fmt: skip
 
@@ -287,10 +287,10 @@ def _heads(exec_type: int, phase: int, kind: int) -> tuple[bytes, ...]:
     return tuple(bytes((Kind.REPORT, VERSION, side, exec_type, status, flags, kind, 0)) for side in range(3))
 
 
-_AFTER_CANCEL = move(QUEUED, Event.CANCEL)
-_REPLACED = _heads(ExecType.REPLACED, QUEUED, MODIFY)
-_CANCELED_NEW, _CANCELED = (_heads(ExecType.CANCELED, _AFTER_CANCEL, kind) for kind in (NEW, CANCEL))
-_REPLACED_IN_QUEUE, _CANCELED_IN_QUEUE = int(Reason.REPLACED_IN_QUEUE), int(Reason.CANCELED_IN_QUEUE)
+AFTER_CANCEL = move(QUEUED, Event.CANCEL)
+REPLACED = _heads(ExecType.REPLACED, QUEUED, MODIFY)
+CANCELED_NEW, CANCELED = (_heads(ExecType.CANCELED, AFTER_CANCEL, kind) for kind in (NEW, CANCEL))
+REPLACED_IN_QUEUE, CANCELED_IN_QUEUE = int(Reason.REPLACED_IN_QUEUE), int(Reason.CANCELED_IN_QUEUE)
 
 
 def _unfit(order: Order, price: int, stop: int) -> tuple[Reason, Field] | None:

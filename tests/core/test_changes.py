@@ -1,0 +1,181 @@
+"""Stretches of modifies and cancels by frames and one by one: the same records, the same state."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oms_actors.core.batches import Batches
+from oms_actors.core.changes import Changes
+from oms_actors.core.pending import SenderSettings
+from oms_actors.core.reports import report
+from oms_actors.core.sender import Sender
+from oms_actors.core.throttle import Throttle, ThrottleLimit
+from oms_actors.errors import Reason
+from oms_actors.messages import CancelOrder, Kind, ModifyOrder, NewOrder, Outcome, Request, ResponseType
+from oms_actors.record import encode
+
+MS = 1_000_000
+ONE = 10**8
+SYMBOLS, SIDES, ACCOUNTS = ("X", "Y"), ("BUY", "SELL"), ("", "ACC")
+
+
+class Both:
+    """The same day in a core that takes frames and in one that takes requests; it lets out what it is told."""
+
+    def __init__(self, **changes: Any) -> None:
+        wanted = replace(SenderSettings(), **changes)
+        self.cores = [kind(wanted, Throttle(ThrottleLimit(rate=10**6))) for kind in (Batches, Sender)]
+        self.now, self.admitted = 10**12, 0
+        self.orders: list[list[Any]] = []
+        """Symbol, side, account and every name so far of each NEW."""
+
+    def name(self) -> str:
+        return f"N{self.admitted + 1}"
+
+    def record(self, request: Request, refused: bool = False) -> bytes:
+        """As intake journals it."""
+        self.admitted += 1
+        record = bytearray(encode(request))
+        struct.pack_into("<QI", record, 8, self.admitted, 1 + self.admitted % 3)
+        record[184:192] = (self.admitted if record[0] == Kind.NEW else 0).to_bytes(8, "little")
+        if refused:
+            record[28:30] = int(Reason.QUEUE_FULL).to_bytes(2, "little")
+        return bytes(record)
+
+    def news(self, dice: list[int]) -> bytes:
+        parts = []
+        for die in dice:
+            symbol, side, account, name = SYMBOLS[die & 1], SIDES[die >> 1 & 1], ACCOUNTS[die >> 2 & 1], self.name()
+            stop = {"order_type": "STOP_LIMIT", "stop_price": 3} if die % 11 == 0 else {}
+            parts.append(self.record(NewOrder(client_order_id=name, symbol=symbol, side=side, account=account,
+                                              quantity=1 + die % 5, price=1 + die % 7, **stop)))  # fmt: skip
+            self.orders.append([symbol, side, account, [name]])
+        return b"".join(parts)
+
+    def changes(self, kind: Kind, dice: list[int]) -> bytes:
+        """Of any orders, under any of their names; some of them odd."""
+        return b"".join([self.change(kind, die) for die in dice])
+
+    def change(self, kind: Kind, die: int) -> bytes:
+        symbol, side, account, names = self.orders[die % len(self.orders)]
+        odd, name = die >> 16, self.name()
+        orig = names[odd % len(names)] if odd % 5 == 1 else names[-1]
+        if odd % 17 == 1:
+            orig = "nobody"
+        if odd % 19 == 1:
+            name = self.orders[odd % len(self.orders)][3][0]  # an id that is known already
+        about: dict[str, Any] = {"symbol": symbol, "side": side} if odd % 3 else {}
+        if odd % 13 == 1:
+            about = {"symbol": SYMBOLS[odd & 1], "side": SIDES[odd >> 1 & 1]}
+        if kind == Kind.CANCEL:
+            return self.record(
+                CancelOrder(client_order_id=name, orig_client_order_id=orig, account=account, **about), odd % 23 == 1
+            )
+        values: dict[str, Any] = {"quantity": 1 + odd % 9} if odd % 4 else {}
+        if odd & 2 or not values:
+            values["price"] = 1 + odd % 7
+        if odd % 29 == 1:
+            values["stop_price"] = 2
+        refused = odd % 23 == 1
+        if not refused:
+            names.append(name)
+        return self.record(
+            ModifyOrder(client_order_id=name, orig_client_order_id=orig, account=account, **values, **about), refused
+        )
+
+    def cycle(self, frame: bytes, release: int = 0, answers: bytes = b"") -> bytes:
+        """One cycle of each; they say the same and are the same."""
+        self.now += MS
+        said = []
+        for core in self.cores:
+            core.begin(self.now, self.now)
+            core.take(frame)
+            for at in range(0, len(answers), 256):
+                core.respond(answers[at : at + 256])
+            core.tick()
+            core.release(release)
+            said.append(core.taken())
+            for sequence, item, _ in core.calls:
+                if isinstance(core, Batches) and isinstance(item, list):
+                    core.returned_all(self.now, self.now, sequence, item, Outcome.SENT)
+                else:
+                    core.returned(self.now, self.now, sequence, item, Outcome.SENT)
+            core.calls.clear()
+        assert said[0] == said[1]
+        assert self.view(self.cores[0]) == self.view(self.cores[1])
+        return said[0][0]
+
+    @staticmethod
+    def view(core: Sender) -> tuple[Any, ...]:
+        """All that can be seen of it."""
+        return (
+            core.state(), core.counters, len(core.lane), [item.key for item in core.lane],
+            [order.number for order in core._done], [(key, o.number, o.chain) for key, o in core.ids.items()],
+        )  # fmt: skip
+
+    def filled(self, number: int) -> bytes:
+        """The exchange acknowledges and fills one of an order."""
+        key = next((o.venue_key for o in self.cores[0].ids.values() if o.number == number), bytes(52))
+        return report(key=key, exec_type=0, ord_status=0, response_type=ResponseType.ACK) + report(
+            key=key, exec_type=0, ord_status=0, response_type=ResponseType.FILL, last_quantity=ONE, last_price=ONE,
+            exec_id=b"e%d" % self.now,
+        )  # fmt: skip
+
+
+dice = st.lists(st.integers(0, 2**32 - 1), max_size=24)
+stretch = st.tuples(st.sampled_from((Kind.NEW, Kind.MODIFY, Kind.CANCEL)), dice)
+day = st.lists(st.tuples(st.lists(stretch, max_size=4), st.sampled_from((0, 0, 0, 3, 9)), st.booleans()), max_size=6)
+
+
+@pytest.mark.parametrize("loses_place", [False, True])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(first=st.lists(st.integers(0, 2**32 - 1), min_size=8, max_size=40), cycles=day)
+def test_a_stretch_decides_as_its_changes_would_one_by_one(loses_place: bool, first: list[int], cycles: Any) -> None:
+    both = Both(modify_loses_place=loses_place)
+    both.cycle(both.news(first))
+    for stretches, release, answers in cycles:
+        frame = b"".join([
+            both.news(dice) if kind == Kind.NEW else both.changes(kind, dice) for kind, dice in stretches
+        ])  # fmt: skip
+        both.cycle(frame, release, both.filled(1 + len(frame) % both.admitted) if answers else b"")
+
+
+def test_plain_changes_are_not_decided_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Both()
+    both.cycle(both.news([1] * 20))
+    monkeypatch.setattr(both.cores[0], "_take_requests", lambda *_: pytest.fail("the long way"))
+    assert len(both.cycle(both.changes(Kind.MODIFY, list(range(20))))) == 20 * 256
+    assert len(both.cycle(both.changes(Kind.CANCEL, list(range(20))))) == 40 * 256
+
+
+def test_what_is_odd_in_a_stretch_goes_the_long_way_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    both, taken = Both(), []
+    both.cycle(both.news([1] * 20))
+    one = Changes._one
+    monkeypatch.setattr(Changes, "_one", lambda self, data, index: (taken.append(index), one(self, data, index))[1])
+    twice = [*range(10), 3, *range(11, 18), 5 << 16 | 3]
+    both.cycle(both.changes(Kind.MODIFY, twice))
+    assert taken == [10, 18]  # they name what a change before them has made
+
+
+def test_a_stretch_of_changes_of_orders_that_are_sent_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = Both()
+    both.cycle(both.news([1] * 20), release=20)
+    monkeypatch.setattr(Changes, "_cancel_all", lambda *_: pytest.fail("looked through"))
+    both.cycle(both.changes(Kind.CANCEL, list(range(20))))
+
+
+def test_canceled_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("changes", "ledger"):
+        monkeypatch.setattr(f"oms_actors.core.{module}.DONE_WINDOW", 10)
+    both = Both()
+    both.cycle(both.news([1] * 40))
+    both.cycle(both.changes(Kind.CANCEL, list(range(30))))
+    assert [len(core._done) for core in both.cores] == [10, 10]
+    assert len(both.cores[0].ids) == 20
