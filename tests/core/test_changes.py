@@ -146,6 +146,63 @@ def test_a_stretch_decides_as_its_changes_would_one_by_one(loses_place: bool, fi
         both.cycle(frame, release, both.filled(1 + len(frame) % both.admitted) if answers else b"")
 
 
+def _odd_order(**changed: Any) -> Any:
+    """The tenth order is not as its request came."""
+
+    def prepare(both: Both) -> None:
+        for core in both.cores:
+            order = next(order for order in core.ids.values() if order.number == 10)
+            for name, value in changed.items():
+                setattr(order, name, value)
+            if "held" in changed:
+                core.lane.removed()
+
+    return prepare
+
+
+def _nothing(both: Both) -> None:
+    pass
+
+
+@pytest.mark.parametrize("kind", [Kind.MODIFY, Kind.CANCEL])
+@pytest.mark.parametrize(("prepare", "odd"), [
+    (_odd_order(held=3), {}),
+    (_odd_order(answered=True), {}),
+    (_odd_order(cum=ONE, value=ONE * ONE), {}),
+    (_odd_order(quantity=2 * ONE, cum=2 * ONE, value=ONE * ONE), {}),
+    (_nothing, {"side": "BUY"}),
+    (_nothing, {"symbol": "X"}),
+    (_nothing, {"side": "SELL", "symbol": "Y"}),
+    (_nothing, {"stop_price": 2}),
+    (_nothing, {"orig_client_order_id": "nobody"}),
+    (_nothing, {"orig_client_order_id": "N11"}),
+])  # fmt: skip
+def test_an_odd_one_is_decided_as_if_it_came_alone(kind: Kind, prepare: Any, odd: dict[str, Any]) -> None:
+    both = Both()
+    both.cycle(both.news([3] * 20))  # all of Y, sold
+    prepare(both)
+    records = [both.change(kind, die) for die in range(20)]
+    asked = {"client_order_id": "odd", "orig_client_order_id": "N10"} | odd
+    if kind == Kind.MODIFY:
+        records[9] = both.record(ModifyOrder(**{"quantity": 1, **asked}))
+    else:
+        asked.pop("stop_price", None)
+        records[9] = both.record(CancelOrder(**asked))
+    both.cycle(b"".join(records))
+
+
+def test_an_id_that_means_two_orders_in_turn_means_the_later_one_afterwards() -> None:
+    """Of an order that waits, taken again by a modify (intake refuses that), and named by the next."""
+    both = Both()
+    both.cycle(both.news([1] * 20))
+    records = [both.change(Kind.MODIFY, die) for die in range(10)]
+    records[4] = both.record(ModifyOrder(client_order_id="N20", orig_client_order_id="N5", quantity=3))
+    records[7] = both.record(ModifyOrder(client_order_id="again", orig_client_order_id="N20", quantity=4))
+    both.cycle(b"".join(records))
+    (order,) = {order.number: order for order in both.cores[0].ids.values() if order.number == 5}.values()
+    assert (order.key[16:].rstrip(b"\0"), order.quantity) == (b"again", 4 * ONE)
+
+
 def test_plain_changes_are_not_decided_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     both = Both()
     both.cycle(both.news([1] * 20))
