@@ -2,8 +2,9 @@
 
     python -m bench.waiting_queue [--orders 1000000] [--runs 3] [--json]
 
-The sender's core alone. Requests come as frames of intake's journal, 512 at a time, in random order of the orders they
-mean; the throttle lets nothing out. Each must be answered, and in the end exactly the others must still wait.
+The sender's core alone. Orders have 40 sizes and 1,000 prices. Requests come as frames of intake's journal, 512 at a
+time, in random order of the orders they mean, made before the clock runs; the throttle lets nothing out. Each must be
+answered, and in the end exactly the others must still wait.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from oms_actors.record import AT_CLIENT_ORDER_ID, AT_ORIG, REQUEST_BYTES, encode
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CHANGES_MAX = 20_000
 FRAME = 512
+ONE = 10**8
 
 
 def bench(options: Options) -> Finding:
@@ -81,10 +83,14 @@ def fill(core: Batches, size: int) -> int:
 
 
 def numbered(requests: bytes, first: int) -> bytes:
-    """As intake journals them: with sequence, upstream and order number."""
+    """As intake journals them: with sequence, upstream and order number; and with sizes and prices."""
     frame = bytearray(requests)
     count = len(frame) // REQUEST_BYTES
+    dice = random.Random(first)
+    sizes, prices = ([dice.randrange(1, limit) * ONE for _ in range(count)] for limit in (41, 1001))
     with memoryview(frame).cast("Q") as words:
+        for word, values in ((6, sizes), (7, prices)):
+            words[word::24] = memoryview(struct.pack(f"<{count}Q", *values)).cast("Q")
         column = memoryview(struct.pack(f"<{count}Q", *range(first, first + count))).cast("Q")
         words[1::24] = words[23::24] = column
         words[2::24] = memoryview(bytes((1, 0, 0, 0, 0, 0, 0, 0)) * count).cast("Q")

@@ -38,6 +38,8 @@ from oms_actors.record import AT_FLAGS, KEY, REPORT_BYTES, REQUEST_BYTES, RESULT
 
 FEW = 8
 """So few records are not worth setting out columns."""
+MANY_WAIT = 10_000
+"""From so many waiting orders on, equal numbers are worth being one object."""
 SAME_MAX = 4096
 """So many different quantities and prices are remembered."""
 _ACK, _FILL = int(ResponseType.ACK), int(ResponseType.FILL)
@@ -74,7 +76,7 @@ class Batches(Changes):
         plain = not settings.max_queue_age_ns and not self.scopes.limits
         self._sends_runs = plain and NEW in settings.counted
         self._same: dict[int, int] = {}
-        """Equal quantities and prices are one object: less memory, and near when a waiting order is changed."""
+        """Quantities and prices of waiting orders, each by itself."""
 
     # -- requests -------------------------------------------------------------------------------------------------
 
@@ -112,16 +114,22 @@ class Batches(Changes):
             quantities, prices, stops = (words[at::_IN].tolist() for at in (6, 7, 8))
         records = [data[at : at + REQUEST_BYTES] for at in range(0, len(data), REQUEST_BYTES)]
         keys = [record[KEY] for record in records]
-        if len(self._same) > SAME_MAX:
-            self._same.clear()
-        same = self._same.setdefault
-        orders = list(map(Order, records, keys, map(same, quantities, quantities), map(same, prices, prices), stops))
+        if self.waiting > MANY_WAIT:
+            quantities, prices = self._shared(quantities), self._shared(prices)
+        orders = list(map(Order, records, keys, quantities, prices, stops))
         self.ids.update(zip(keys, orders, strict=True))
         self._newest = records[-1]
         self.lane.extend(orders)
         self.waiting += len(orders)
         self.counters["received"] += len(orders)
         return len(orders)
+
+    def _shared(self, values: list[int]) -> list[int]:
+        """The same values; equal ones are one object: less memory, and near when a waiting order is changed."""
+        same = self._same
+        if len(same) > SAME_MAX:
+            same.clear()
+        return list(map(same.setdefault, values, values))
 
     # -- sending --------------------------------------------------------------------------------------------------
 

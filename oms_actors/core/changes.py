@@ -3,9 +3,9 @@
 Theory of operation. Where a million orders wait, a change costs as much for fetching what it touches (the ids' table,
 the key, the order, its request) as for deciding. So a stretch of MODIFYs or of CANCELs first looks all its orders up,
 then reads all their requests, in loops so short that the processor fetches for several orders at once; only then each
-is decided, from what is near. Nothing is read that need not be: what an order asks for stands in its request until it
-is changed. Whatever is not plain (an unknown id, an order that is sent or partly filled, a field that does not match)
-goes the long way through `Sender`, in its turn: it is `_NOBODY`'s, whose phase says that it does not wait.
+is decided, from what is near. Whatever is not plain (an unknown id, an order that is sent or partly filled, a field
+that does not match) goes the long way through `Sender`, in its turn: there stands `_NOBODY`, whose phase says that it
+does not wait.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _MODIFY = struct.Struct("<16x4s28xqqq8x88s24x")
 """Upstream, quantity, price, stop price, key and original id."""
 _CANCEL = struct.Struct("<16x4s60x88s24x")
 """Upstream, key and original id."""
-_MODIFIED = struct.Struct("<2xBB44xqq104x16s8s")
-"""Of the request of an order that is modified: side, order type, quantity, price, symbol, number."""
-_CANCELED = struct.Struct("<2xB13x4s28xqq16x52s36x16s8s")
-"""Of the request of an order that is canceled: side, upstream, quantity, price, key, symbol, number."""
+_MODIFIED = struct.Struct("<2xBB164x16s8s")
+"""Of the request of an order that is modified: side, order type, symbol, number."""
+_CANCELED = struct.Struct("<2xB13x4s60x52s36x16s8s")
+"""Of the request of an order that is canceled: side, upstream, key, symbol, number."""
 _LIMIT = int(OrderType.LIMIT)
 _SAMPLE = 4
 """Where none of the first so many waits, the others hardly will."""
@@ -72,9 +72,9 @@ class Changes(Sender):
         orders, asked = self._orders(data, named)
         reports, sequence, done = bytearray(len(orders) * REPORT_BYTES), self.base + len(self.out), 0
         same = SAME.pack(self.session, REPLACED_IN_QUEUE, 0, self.wall)
-        for now, key, order, (upstream, quantity, price, stop, ids_said), (
-            side, order_type, own_quantity, own_price, symbol, number
-        ) in zip(named, keys, orders, _MODIFY.iter_unpack(data), _MODIFIED.iter_unpack(asked), strict=True):
+        for now, key, order, (upstream, quantity, price, stop, ids_said), (side, order_type, symbol, number) in zip(
+            named, keys, orders, _MODIFY.iter_unpack(data), _MODIFIED.iter_unpack(asked), strict=True
+        ):
             if order.phase != queued or order.cum or order.pending or order.key != now or order_type != limit or stop:
                 self._replaced(reports, said)
                 done = self._one(data, done + said // REPORT_BYTES)
@@ -84,16 +84,19 @@ class Changes(Sender):
             if extra is None:
                 order.extra = Extra(0, 0, 0, key)
             else:
-                own_quantity, own_price = order.quantity, order.price
                 extra.accept(key)
             if quantity:
-                order.quantity = own_quantity = quantity
+                order.quantity = quantity
+            else:
+                quantity = order.quantity
             if price:
-                order.price = own_price = price
+                order.price = price
+            else:
+                price = order.price
             order.key = key
             ids[key] = order
-            pack(reports, said, heads[side], sequence, upstream, same, own_quantity, own_quantity, ids_said, symbol,
-                 own_price, number)  # fmt: skip
+            pack(reports, said, heads[side], sequence, upstream, same, quantity, quantity, ids_said, symbol, price,
+                 number)  # fmt: skip
             said += REPORT_BYTES
             sequence += 1
         self._replaced(reports, said)
@@ -105,7 +108,7 @@ class Changes(Sender):
         same = SAME.pack(self.session, CANCELED_IN_QUEUE, 0, self.wall)
         gone: list[Order] = []
         done = 0
-        for now, order, (upstream, ids_said), (side, own_upstream, quantity, price, first, symbol, number) in zip(
+        for now, order, (upstream, ids_said), (side, own_upstream, first, symbol, number) in zip(
             named, orders, _CANCEL.iter_unpack(data), _CANCELED.iter_unpack(asked), strict=True
         ):
             if (
@@ -115,8 +118,7 @@ class Changes(Sender):
                 done = self._one(data, done + len(gone))
                 said, sequence, gone = 0, self.base + len(self.out), []
                 continue
-            if order.extra is not None:
-                quantity, price = order.quantity, order.price
+            quantity, price = order.quantity, order.price
             order.answered = True
             order.phase = after
             gone.append(order)
