@@ -2,19 +2,21 @@
 
 Theory of operation. Nearly all traffic is plain: a NEW is admitted, goes out unchanged, is acknowledged and filled. For
 a run of such records one short loop moves the orders, and the records that follow are built by columns (field i of
-every record in one strided copy). Whatever is not plain (a change, a doubt, a text, a refusal, risk limits) ends the
-run and goes the long way through `Sender`, in its turn. `tests/core/test_batches.py` holds one against the other.
+every record in one strided copy); changes of waiting orders are `core.changes`. Whatever is not plain (a change of a
+sent order, a doubt, a text, a refusal, risk limits) ends the run and goes the long way through `Sender`, in its turn.
+`tests/core/test_batches.py` and `test_changes.py` hold one against the other.
 
 In `out` a run is one element that holds several records; in `calls` it is one call that hands over several INTENTs.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
 
 from oms_actors.core.answers import runs
-from oms_actors.core.changes import STRETCHES, Changes
+from oms_actors.core.changes import Changes
 from oms_actors.core.pending import (
     FINAL,
     FIRST_DONE,
@@ -32,6 +34,7 @@ from oms_actors.core.pending import (
 from oms_actors.core.reports import NO_EXEC, average
 from oms_actors.core.risk import NO_LIMITS, Risk
 from oms_actors.core.scopes import Scopes
+from oms_actors.core.sender import REQUESTS
 from oms_actors.core.throttle import Throttle
 from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ResponseType, TimeInForce
 from oms_actors.record import AT_FLAGS, KEY, REPORT_BYTES, REQUEST_BYTES, RESULT, VERSION
@@ -42,6 +45,8 @@ MANY_WAIT = 10_000
 """From so many waiting orders on, equal numbers are worth being one object."""
 SAME_MAX = 4096
 """So many different quantities and prices are remembered."""
+STRETCHES = re.compile(rb"\x01{8,}|\x02{8,}|\x03{8,}")
+"""Of a run's kinds: as many of one kind as are worth it."""
 _ACK, _FILL = int(ResponseType.ACK), int(ResponseType.FILL)
 _REPORT, _INTENT_NEW, _RESULT = int(Kind.REPORT), int(Kind.INTENT_NEW), int(Kind.RESULT)
 _NEW, _PARTIALLY_FILLED, _FILLED = int(OrdStatus.NEW), int(OrdStatus.PARTIALLY_FILLED), int(OrdStatus.FILLED)
@@ -87,28 +92,33 @@ class Batches(Changes):
         count = 0
         for kinds, data in runs(payload):
             refused = any(data[28::REQUEST_BYTES]) or any(data[29::REQUEST_BYTES])
-            if len(kinds) < FEW or refused:
+            if len(kinds) < FEW or kinds[0] not in REQUESTS or refused:
                 count += super().take(data)
-            elif kinds.count(NEW) == len(kinds):
-                count += self._admit_all(data)
+                continue
+            if kinds.count(NEW) == len(kinds):
+                self._admit_all(data)
             else:
-                count += self._take_mixed(kinds, data)
+                self._take_mixed(kinds, data)
+            self.counters["received"] += len(kinds)
+            count += len(kinds)
         return count
 
-    def _take_mixed(self, kinds: bytes, data: bytes) -> int:
+    def _take_mixed(self, kinds: bytes, data: bytes) -> None:
         """A run of requests of several kinds, or of changes, all of them admitted by intake."""
         done = 0
-        for begin, end in ((stretch.start(), stretch.end()) for stretch in STRETCHES.finditer(kinds)):
+        for begin, end in (stretch.span() for stretch in STRETCHES.finditer(kinds)):
             if done < begin:
                 self._take_requests(kinds[done:begin], data[done * REQUEST_BYTES : begin * REQUEST_BYTES])
-            self.change_all(kinds[begin], data[begin * REQUEST_BYTES : end * REQUEST_BYTES])
+            part = data[begin * REQUEST_BYTES : end * REQUEST_BYTES]
+            if kinds[begin] == NEW:
+                self._admit_all(part)
+            else:
+                self.change_all(kinds[begin], part)
             done = end
         if done < len(kinds):
             self._take_requests(kinds[done:], data[done * REQUEST_BYTES :])
-        self.counters["received"] += len(kinds)
-        return len(kinds)
 
-    def _admit_all(self, data: bytes) -> int:
+    def _admit_all(self, data: bytes) -> None:
         """NEWs, all of them admitted by intake."""
         with memoryview(data).cast("q") as words:
             quantities, prices, stops = (words[at::_IN].tolist() for at in (6, 7, 8))
@@ -121,8 +131,6 @@ class Batches(Changes):
         self._newest = records[-1]
         self.lane.extend(orders)
         self.waiting += len(orders)
-        self.counters["received"] += len(orders)
-        return len(orders)
 
     def _shared(self, values: list[int]) -> list[int]:
         """The same values; equal ones are one object: less memory, and near when a waiting order is changed."""

@@ -10,7 +10,6 @@ does not wait.
 
 from __future__ import annotations
 
-import re
 import struct
 from itertools import chain, repeat, starmap
 from operator import add
@@ -29,8 +28,6 @@ from oms_actors.core.sender import (
 from oms_actors.messages import OrderType
 from oms_actors.record import AT_SYMBOL, REPORT_BYTES, REQUEST_BYTES
 
-STRETCHES = re.compile(rb"\x02{8,}|\x03{8,}")
-"""Of a run's kinds: what is worth being taken together."""
 _KEY = struct.Struct("<80x52s60x")
 _SYMBOL = struct.Struct("<168x16s8x")
 _NAMED = struct.Struct("<80x16s36x36s24x")

@@ -49,7 +49,7 @@ CHANGE = struct.Struct("<2xB13x4s8xH18xqqq8x52s36s16s8x")
 """Of a request: side, upstream, reason, quantity, price, stop price, key, original id, symbol."""
 UPSTREAM_LEAVES = 1
 """State of an UPSTREAM record: it has been away too long, its orders are to be canceled."""
-_REQUESTS = frozenset((NEW, MODIFY, CANCEL))
+REQUESTS = frozenset((NEW, MODIFY, CANCEL))
 _MAY_HAVE_PRICE = frozenset((int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)))
 _MAY_HAVE_STOP = frozenset((int(OrderType.STOP), int(OrderType.STOP_LIMIT)))
 MATCHES_PER_TAKE = 4096
@@ -71,7 +71,7 @@ class Sender(Release):
         """A frame of intake's journal; returns how many admitted requests were in it."""
         count = 0
         for kinds, part in runs(payload):
-            if kinds[0] in _REQUESTS:
+            if kinds[0] in REQUESTS:
                 count += self._take_requests(kinds, part)
             elif kinds[0] == Kind.SESSION:
                 self._take_session(part)

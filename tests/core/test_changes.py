@@ -228,6 +228,13 @@ def test_a_stretch_of_changes_of_orders_that_are_sent_is_not_looked_through(monk
     both.cycle(both.changes(Kind.CANCEL, list(range(20))))
 
 
+def test_refusals_of_intake_in_a_row_are_no_requests() -> None:
+    both = Both()
+    refusals = report(key=bytes(52), exec_type=0, ord_status=0) * 20
+    both.cycle(both.news([1] * 10) + refusals + both.changes(Kind.CANCEL, list(range(10))))
+    assert both.cores[0].counters["received"] == 20
+
+
 def test_canceled_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("changes", "ledger"):
         monkeypatch.setattr(f"oms_actors.core.{module}.DONE_WINDOW", 10)
