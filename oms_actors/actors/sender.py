@@ -56,6 +56,8 @@ ROOM_BYTES = 8 << 20
 FULL_RETRY_NS = 200 * MS
 MASS_STEP = 2048
 """Orders of a mass action dealt with in one cycle."""
+MATCH_LOOKS = 8192
+"""Waiting orders looked at in one cycle for matches inside that had to wait."""
 POLL_NS = 50 * MS
 ROOM_RETRY_NS = MS
 """So long after the adapter had no room it is asked again."""
@@ -250,6 +252,7 @@ class SenderRole:
         if not self._has_room(now):
             return False
         core.begin(now, wall)
+        core.matching = self._hours is Hours.OPEN and wall < core.interval[1]
         taken = self._take()
         heard = self._hear()
         if self.switch.changed():
@@ -259,6 +262,8 @@ class SenderRole:
         core.blocked = self._blocked(hours)
         core.tick()
         unfinished = core.go_on(MASS_STEP) if core.mass_actions else False
+        core.matching = hours is Hours.OPEN
+        unfinished |= core.match(MATCH_LOOKS)
         if self.session.machine.on_line:
             self._ask_about_doubts()
         released = self._release(now, hours) if hours >= Hours.OPEN and self.session.machine.on_line else 0

@@ -118,7 +118,8 @@ def reports_of(found: Iterable[Run], wall_ns: int) -> list[bytes | bytearray]:
     reports: list[bytes] = []  # that follow each other
     for kinds, data in found:
         if kinds[0] in _REPORTS:
-            reports.append(data)
+            if not _is_for_the_sender(data):
+                reports.append(data)
         elif kinds[0] in _REQUESTS and (accepted := _accepted(kinds, data, wall_ns)):
             if reports:
                 pieces.append(b"".join(reports))
@@ -127,6 +128,13 @@ def reports_of(found: Iterable[Run], wall_ns: int) -> list[bytes | bytearray]:
     if reports:
         pieces.append(b"".join(reports))
     return pieces
+
+
+def _is_for_the_sender(report: bytes) -> bool:
+    """Does the sender answer instead? It knows how the order of a possible resend stands; in intake's journal this says
+    that the request is none."""
+    mine = report[AT_FLAGS] & (ReportFlag.POSSIBLE_DUPLICATE | ReportFlag.FROM_SENDER)
+    return mine == ReportFlag.POSSIBLE_DUPLICATE and report[3] == ExecType.ORDER_STATUS
 
 
 def _accepted(kinds: bytes, requests: bytes, wall_ns: int) -> bytearray | None:

@@ -13,8 +13,8 @@ final answer. What does not decode is a RAW record with such a REPORT.
 
 Ids. A client order id is used up by an admitted request until a ROLL record begins the next trade date (orders that are
 carried over keep theirs: `core.carried`); a refused one may be tried again under the same id. A request marked possible
-resend whose id is known is answered with its acceptance as an ORDER_STATUS, changes nothing and goes nowhere: it is
-journalled as a duplicate.
+resend whose id is known changes nothing: it is journalled as a duplicate, with a report for the journal's readers only,
+and the sender answers it with the order's state.
 
 Plain requests are decided by columns, all at once; where that cannot be, the halves are tried, and what remains goes
 one by one. Both ways decide the same.
@@ -436,7 +436,7 @@ class Batch:
 
 
 def refusal(record: bytes, fault: Fault, sequence: int, upstream: int, wall_ns: int, number: int = 0) -> bytes:
-    """The REPORT that refuses a record, whatever bytes it has; for a known possible resend its acceptance again.
+    """The REPORT that refuses a record, whatever bytes it has; for a known possible resend one that nobody is told.
 
     `sequence` is the report's (0 = it is not in the journal), `number` the order's.
     """

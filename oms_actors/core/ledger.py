@@ -221,6 +221,8 @@ class Ledger:
         field: int = 0,
     ) -> None:  # fmt: skip
         """An outcome that the desk itself decided; applying it twice changes nothing more."""
+        if exec_type == ExecType.ORDER_STATUS:  # only told, to somebody who asked again
+            return
         if kind in (NEW, 0):
             self._apply_to_order(key, kind, exec_type)
             return
@@ -552,11 +554,14 @@ class Ledger:
                      upstream=item.upstream)
 
     def _raw_report(
-        self, *, key: bytes, orig: bytes, upstream: int, kind: int, reason: int, field: int
-    ) -> None:
-        """A refusal of a change whose order is not known (any more): FIX 4.4, D: B.1.f."""
+        self, *, key: bytes, orig: bytes, upstream: int, kind: int, reason: int, field: int,
+        exec_type: int = ExecType.CANCEL_REJECT,
+    ) -> None:  # fmt: skip
+        """Of an order that is not known (any more): the refusal of a change (FIX 4.4, D: B.1.f), or that it is done."""
+        refuses = exec_type == ExecType.CANCEL_REJECT
         self.out.append(REPORT_KEYED.pack(
-            64, VERSION, 0, ExecType.CANCEL_REJECT, OrdStatus.REJECTED, FINAL | FROM_SENDER, kind, 0,
+            64, VERSION, 0, exec_type, OrdStatus.REJECTED if refuses else OrdStatus.NONE,
+            FINAL | FROM_SENDER if refuses else FROM_SENDER, kind, 0,
             self.base + len(self.out), upstream, self.session, 0, reason, field, self.wall, 0, 0, 0, 0, 0, 0, 0, key,
             orig, b"", NO_EXEC, 0, 0, 0, 0,
         ))  # fmt: skip

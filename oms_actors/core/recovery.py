@@ -8,6 +8,7 @@ from heapq import heapify
 from oms_actors.core.pending import CANCEL, FINAL, FROM_VENUE, IN_DOUBT, MODIFY, NEW, SENT, Order, Pending
 from oms_actors.core.reports import REPORT_KEYED
 from oms_actors.core.responder import Responder
+from oms_actors.core.risk import NO_LIMITS
 from oms_actors.errors import Reason, require
 from oms_actors.messages import ExecType, Kind, Outcome
 from oms_actors.record import AT_SEQUENCE, KEY, MATCH, REQUEST_BYTES, RESULT, SIZES, VERSION, records
@@ -55,7 +56,11 @@ class Recovery(Responder):
         elif kind == Kind.MATCH:
             fields = MATCH.unpack(record)
             self.counters["crossed"] += 1
-            self.apply_match(self.ids[fields[10]], self.ids[fields[11]], fields[6], fields[7])
+            buy, sell, quantity, price = self.ids[fields[10]], self.ids[fields[11]], fields[6], fields[7]
+            self.apply_match(buy, sell, quantity, price)
+            if self.risk.limits is not NO_LIMITS:
+                self._watch(buy, price)
+                self._watch(sell, price)
         elif kind == Kind.CANCEL:
             self.admit(record)  # of our own making
         elif kind in _INTENTS:

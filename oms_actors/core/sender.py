@@ -34,15 +34,16 @@ from oms_actors.core.pending import (
     QUEUED,
     VALUES,
     Order,
+    Pending,
     SenderSettings,
 )
 from oms_actors.core.release import Release
 from oms_actors.core.reports import NO_ORIG, OWN, WAITING, average
-from oms_actors.core.risk import Risk
+from oms_actors.core.risk import NO_LIMITS, Risk
 from oms_actors.core.scopes import Scopes
 from oms_actors.core.throttle import Throttle
 from oms_actors.errors import Field, Reason
-from oms_actors.messages import ExecType, Flag, Kind, OrderType, SessionEvent, Side
+from oms_actors.messages import ExecType, Flag, Kind, OrderType, SessionEvent
 from oms_actors.record import AT_FLAGS, KEY, MATCH, REQUEST_BYTES, SESSION, UPSTREAM, VERSION
 
 CHANGE = struct.Struct("<2xB13x4s8xH18xqqq8x52s36s16s8x")
@@ -52,8 +53,9 @@ UPSTREAM_LEAVES = 1
 REQUESTS = frozenset((NEW, MODIFY, CANCEL))
 _MAY_HAVE_PRICE = frozenset((int(OrderType.LIMIT), int(OrderType.STOP_LIMIT)))
 _MAY_HAVE_STOP = frozenset((int(OrderType.STOP), int(OrderType.STOP_LIMIT)))
-MATCHES_PER_TAKE = 4096
-"""Internal matches for one frame of requests; what would go on goes to the exchange instead."""
+MATCHES_PER_FRAME = 4096
+"""So many internal matches in a row; then the frame is full, and they go on with the next cycle."""
+LOOKS_PER_ORDER = 4 * MATCHES_PER_FRAME
 
 
 class Sender(Release):
@@ -64,12 +66,17 @@ class Sender(Release):
     ) -> None:
         super().__init__(settings, throttle, risk, scopes)
         self.crossing = Crossing() if settings.crossing else None
+        self.matching = True
+        """Are waiting orders matched inside now? Not while they could not be sent: before the open, after the close."""
+        self._judged: tuple[object, ...] = ()
 
     # -- requests -------------------------------------------------------------------------------------------------
 
     def take(self, payload: bytes) -> int:
         """A frame of intake's journal; returns how many admitted requests were in it."""
         count = 0
+        if self.crossing is not None:
+            self._unpark(self.crossing)
         for kinds, part in runs(payload):
             if kinds[0] in REQUESTS:
                 count += self._take_requests(kinds, part)
@@ -88,7 +95,7 @@ class Sender(Release):
         ):
             if reason:
                 if reason == Reason.DUPLICATE_CLIENT_ORDER_ID and part[at + AT_FLAGS] & Flag.POSSIBLE_RESEND:
-                    self._tell_state(key, orig, upstream)
+                    self._tell_state(kind, key, orig, upstream)
                 continue
             count += 1
             if kind == NEW:
@@ -170,6 +177,7 @@ class Sender(Release):
         loses_place = self.settings.modify_loses_place
         self.counters["modified_in_queue"] += 1
         record, cum, out = order.record, order.cum, self.out
+        moves = self.crossing is not None and (price != order.price or bool(self.crossing.parked))
         if not (cum or order.pending or loses_place):  # nearly all: the same as below, with less to look at
             order.quantity, order.price, order.stop_price = quantity, price, stop
             self._rename(order, key)
@@ -178,8 +186,8 @@ class Sender(Release):
                 REPLACED_IN_QUEUE, self.wall, quantity, quantity, key, orig, record[168:184], stop, price,
                 record[184:192],
             ))  # fmt: skip
-            if self.crossing is not None:
-                self._cross(order, self.crossing)
+            if moves:
+                self._cross(order, self.crossing)  # type: ignore[arg-type]
             return
         self._replace_waiting(order, key, quantity, price, stop, loses_place)
         quantity = order.quantity
@@ -192,38 +200,90 @@ class Sender(Release):
         ))  # fmt: skip
         if order.phase >= FIRST_DONE:
             self._drop_changes(order)
-        elif self.crossing is not None:
-            self._cross(order, self.crossing)
+        elif moves:
+            self._cross(order, self.crossing)  # type: ignore[arg-type]
 
-    def _tell_state(self, key: bytes, orig: bytes, upstream: bytes) -> None:
-        """A request came again, marked as a possible resend: the order's state as it is (FIX 4.4, D: F.1.b). A change
-        that is answered is known no more, but the order that it names is."""
-        order = self.known(key)
+    def _tell_state(self, kind: int, key: bytes, orig: bytes, upstream: bytes) -> None:
+        """A request came again, marked as a possible resend: its one answer is the order's state as it is (FIX 4.4, D:
+        F.1.b). A change that is answered is known no more, but the order that it names is."""
+        order, number = self.known(key), int.from_bytes(upstream, "little")
         change = self.changes.get(key)
         if order is None:
             order = change.order if change is not None else self.known(key[:16] + orig)
         if order is not None:
             why = self.waits_for(change or order)
-            self._report(order, ExecType.ORDER_STATUS, 0, 0, key, reason=why,
-                         upstream=int.from_bytes(upstream, "little"))  # fmt: skip
+            self._report(order, ExecType.ORDER_STATUS, 0, kind, key, reason=why, upstream=number)
+        else:  # done so long ago that we do not know it any more
+            self._raw_report(key=key, orig=orig, upstream=number, kind=kind, reason=Reason.ORDER_TERMINAL, field=0,
+                             exec_type=ExecType.ORDER_STATUS)
+
+    # -- internal crossing ------------------------------------------------------------------------------------------
+
+    def recover(self, cursor: int | None, spent_at_ns: int | None, in_call: int = 0) -> None:
+        """As Recovery.recover; whatever waits may be matched."""
+        super().recover(cursor, spent_at_ns, in_call)
+        if self.crossing is not None:
+            self.crossing.enter_all({id(o): o for o in self.ids.values() if o.phase == QUEUED}.values())
+
+    def returned(self, call_ns: int, return_ns: int, sequence: int, item: Pending, outcome: int) -> None:
+        """As Release.returned; what was not called out after all waits again."""
+        super().returned(call_ns, return_ns, sequence, item, outcome)
+        if self.crossing is not None and isinstance(item, Order):
+            self.crossing.enter(item)
+
+    def match(self, looks: int) -> bool:
+        """Matches what may go since the session has opened, the kill switch has let go or limits have changed, and goes
+        on where a frame was full; True if something is left to do."""
+        crossing = self.crossing
+        if crossing is None or not self.matching:
+            return False
+        self._unpark(crossing)
+        while looks > 0 and crossing.restless:
+            looks -= 1 + self._match(crossing, next(iter(crossing.restless)), looks)
+            self.relieve()
+        return bool(crossing.restless)
+
+    def _unpark(self, crossing: Crossing) -> None:
+        """Orders that took no part get another chance whenever those who are against it may have changed."""
+        risk = self.risk
+        judges = risk.kill_flags, risk.stopped, risk.limits
+        if any(now is not before for now, before in zip(judges, self._judged, strict=False)):
+            crossing.unpark()
+        self._judged = judges
 
     def _cross(self, order: Order, crossing: Crossing) -> None:
         """Matches a fresh or repriced order against what waits on the other side."""
-        for other, quantity, price in crossing.matches(order, self._may_go):
-            if len(self.out) > 3 * MATCHES_PER_TAKE:
+        if crossing.enter(order) and self.matching:
+            self._match(crossing, order.symbol, LOOKS_PER_ORDER, order)
+
+    def _match(self, crossing: Crossing, symbol: bytes, looks: int, comer: Order | None = None) -> int:
+        """Matches a symbol's orders; returns how many looks that took."""
+        looked = 0
+        for pair in crossing.pairs(symbol, self._may_go, looks):
+            if len(self.out) > 3 * MATCHES_PER_FRAME:
                 break
-            buy, sell = (order, other) if order.record[2] == Side.BUY else (other, order)
-            sequence = self.base + len(self.out)
-            self.apply_match(buy, sell, quantity, price)
-            self.counters["crossed"] += 1
-            self.out.append(MATCH.pack(
-                Kind.MATCH, VERSION, 0, 0, sequence, self.wall, quantity, price, buy.number, sell.number, buy.key,
-                sell.key, order.record[168:184],
-            ))  # fmt: skip
-            for side in (buy, sell):
-                self._crossed_report(side, sequence, quantity, price)
-        if order.phase == QUEUED:
-            crossing.enter(order)
+            looked += 1
+            if pair is not None:
+                self._meet(*pair, comer)
+        return looked
+
+    def _meet(self, buy: Order, sell: Order, comer: Order | None) -> None:
+        """A match, at the price of the one that has stood there longer: not the `comer`, else the one that was accepted
+        first."""
+        stood = sell if buy is comer or (sell is not comer and sell.number < buy.number) else buy
+        quantity, price = min(buy.quantity - buy.cum, sell.quantity - sell.cum), stood.price
+        sequence = self.base + len(self.out)
+        self.apply_match(buy, sell, quantity, price)
+        self.counters["crossed"] += 1
+        self.out.append(MATCH.pack(
+            Kind.MATCH, VERSION, 0, 0, sequence, self.wall, quantity, price, buy.number, sell.number, buy.key,
+            sell.key, buy.symbol,
+        ))  # fmt: skip
+        for order in (buy, sell):
+            self._crossed_report(order, sequence, quantity, price)
+        if self.risk.limits is not NO_LIMITS:
+            self._watch(buy, price)
+            self._watch(sell, price)
 
     def _crossed_report(self, order: Order, match: int, quantity: int, price: int) -> None:
         """A match is a fill for its owner, and the final answer to a NEW that had none yet."""

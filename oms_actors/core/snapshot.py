@@ -171,8 +171,3 @@ def _load_risk(state: Ledger, orders: Iterable[Order], data: dict[str, Any]) -> 
         for order in orders:
             if order.phase < FIRST_DONE:
                 risk.on_open(order.account, order.symbol)
-    crossing = getattr(state, "crossing", None)
-    if crossing is not None:
-        for order in sorted(orders, key=lambda o: o.number):
-            if order.phase == QUEUED:
-                crossing.enter(order)

@@ -231,6 +231,8 @@ class Day:
             self.operates()
         core.tick()
         core.go_on(dice.choice((5, 1000)))
+        core.matching = dice.random() < 0.7
+        core.match(dice.choice((5, 1000)))
         core.queries(dice.random() < 0.5)
         core.release(dice.choice((3, 1000)), cancels_only=dice.random() < 0.05)
         self._flush()

@@ -93,6 +93,7 @@ class Bench:
             core.respond(record, encode_text(0, "so it is") if record[5] & ReportFlag.HAS_TEXT else None)
         core.tick()
         core.go_on(1000)
+        core.match(1000)
         if release:
             core.release(release)
         return self._flush_and_call(outcome)

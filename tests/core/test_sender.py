@@ -11,7 +11,7 @@ from oms_actors.core.throttle import ThrottleLimit
 from oms_actors.errors import Field, Reason
 from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, Request, ResponseType
 from oms_actors.record import AT_ORIG, key_of
-from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, rolled_to, said, sell, sent_ids
+from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, rolled_to, said, sent_ids
 
 
 def test_an_order_is_sent_acknowledged_and_filled() -> None:
@@ -341,43 +341,6 @@ def test_after_a_kill_at_most_the_call_in_progress_is_in_doubt(cursor: int, expe
     assert core.doubtful == (1 if cursor == 2 else 0)
 
 
-def test_waiting_orders_that_cross_meet_inside_at_the_older_price() -> None:
-    bench = Bench(rate=1, crossing=True)
-    bench.cycle(new("first"))  # uses the throttle up
-    bench.cycle(new("B1", 10, 5), new("B2", 10, 6))
-    reports = bench.cycle(sell("S1", 15, 5))
-    trades = [(r.client_order_id, str(r.last_quantity), str(r.last_price), r.ord_status.name) for r in reports]
-    assert trades == [
-        ("B2", "10", "6", "FILLED"), ("S1", "10", "6", "PARTIALLY_FILLED"),
-        ("B1", "5", "5", "PARTIALLY_FILLED"), ("S1", "5", "5", "FILLED"),
-    ]  # fmt: skip
-    bench.cycle(ms=1001)
-    assert sent_ids(bench) == ["first", "B1"]
-    assert int.from_bytes(bench.sent[1][48:56], "little") == 5 * ONE  # only what is left goes out
-    (filled,) = bench.cycle(heard=(said(ResponseType.FILL, "B1", 5, 5, "e1"),))
-    assert (filled.ord_status, filled.cum_quantity) == (OrdStatus.FILLED, 10)
-
-
-def test_what_the_kill_switch_stops_meets_nobody_inside_wherever_it_stands_in_line() -> None:
-    bench = Bench(rate=1, crossing=True)
-    bench.cycle(new("first"))
-    bench.cycle(new("head", symbol="Y"), new("B1", 10, 5))
-    bench.core.set_kill([kill_flag(symbol="X")])
-    assert [r.exec_type for r in bench.cycle(sell("S1", 10, 5))] == []
-    assert bench.core.waiting == 3
-
-
-def test_what_has_expired_in_line_meets_nobody_inside() -> None:
-    bench = Bench(rate=1, crossing=True)
-    bench.cycle(new("first"))
-    expires = bench.wall + 50 * MS
-    bench.cycle(new("head", symbol="Y"), new("B1", 10, 5, time_in_force="GTD", expire_time_ns=expires))
-    assert [r.exec_type for r in bench.cycle(sell("S1", 10, 5), ms=60)] == []
-    told = bench.cycle(ms=2_000)
-    told += bench.cycle(ms=2_000)
-    assert [(r.client_order_id, r.exec_type) for r in told if r.client_order_id == "B1"] == [("B1", ExecType.EXPIRED)]
-
-
 def test_a_possible_resend_of_a_change_that_was_answered_is_told_how_the_order_stands() -> None:
     bench = Bench()
     bench.cycle(new("A"))
@@ -388,6 +351,28 @@ def test_a_possible_resend_of_a_change_that_was_answered_is_told_how_the_order_s
     bench.core.take(again)
     (told,) = bench.cycle()
     assert (told.client_order_id, told.exec_type, told.ord_status) == ("C", ExecType.ORDER_STATUS, OrdStatus.CANCELED)
+    assert (told.request, told.final) == (Kind.CANCEL, False)
+    assert bench.replayed().state() == bench.core.state()
+
+
+def test_a_possible_resend_of_what_is_known_no_more_is_told_that_it_is_done() -> None:
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=(said(ResponseType.REJECT, "A"),))
+    bench.core.forget_done()
+    (told,) = bench.cycle(again=["A"])
+    assert (told.client_order_id, told.exec_type, told.ord_status) == ("A", ExecType.ORDER_STATUS, OrdStatus.NONE)
+    assert (told.request, told.reason, told.final) == (Kind.NEW, Reason.ORDER_TERMINAL, False)
+
+
+def test_a_possible_resend_of_what_still_waits_is_not_its_answer() -> None:
+    bench = Bench(rate=1)
+    bench.cycle(new("first"), new("A"))
+    (told,) = bench.cycle(again=["A"])
+    assert (told.ord_status, told.reason) == (OrdStatus.PENDING_NEW, Reason.THROTTLED)
+    assert bench.replayed().state() == bench.core.state()
+    (canceled, _) = bench.cycle(cancel("C", "A"))
+    assert (canceled.client_order_id, canceled.final) == ("A", True)
 
 
 def test_a_kill_holds_what_waits_and_a_resume_sends_it_in_its_old_order() -> None:

@@ -195,12 +195,10 @@ def test_an_id_is_used_once_per_account_and_a_refused_one_is_free_again() -> Non
     assert only(core, new(1)) == [duplicate]
 
 
-def test_a_possible_resend_gets_its_acceptance_again_and_goes_nowhere() -> None:
+def test_a_possible_resend_is_no_request_and_the_sender_is_left_to_answer_it() -> None:
     core = core_with()
     answers(core, encode(new(1)))
-    (report,) = answers(core, encode(new(1, possible_resend=True)), sequence=2)
-    assert (report.exec_type, report.ord_status) == (ExecType.ORDER_STATUS, OrdStatus.PENDING_NEW)
-    assert (report.reason, report.final, report.flags) == (0, False, ReportFlag.POSSIBLE_DUPLICATE)
+    assert answers(core, encode(new(1, possible_resend=True)), sequence=2) == []
     assert core.waiting == {1}
     assert only(core, new(2, possible_resend=True)) == [("PENDING_NEW", Reason.NONE, Field.NONE)]
 

@@ -123,6 +123,8 @@ class Facts:
         self.requests: list[Request] = []
         self.said: dict[int, dict[tuple[str, int], bytes]] = defaultdict(dict)
         """By upstream: what it must have been told, by origin and sequence; b"" = an acceptance."""
+        self.repeats = Counter[tuple[int, bytes, int]]()
+        """Possible resends of known requests, by upstream, key and kind: the sender answers them."""
         self.date = 0
         self.numbers: dict[str, int] = {}
         self.intake_reports: list[Report] = []
@@ -157,7 +159,10 @@ class Facts:
         elif data[0] == decode.REPORT:
             report = decode.report(data)
             self.intake_reports.append(report)
-            self.said[report.upstream]["intake", at] = data
+            if report.exec_type == "I" and report.flags & decode.POSSIBLE_DUPLICATE:
+                self.repeats[report.upstream, report.key, report.request_kind] += 1
+            else:
+                self.said[report.upstream]["intake", at] = data
         elif data[0] == decode.SESSION:
             self.date += 1
         elif data[0] == decode.UPSTREAM:
@@ -210,8 +215,9 @@ def verify(evidence: Evidence) -> list[str]:
     facts = Facts(evidence)
     problems = [*facts.problems]
     for check in (
-        acknowledged_is_kept, told_everything_once, one_final_answer, one_effect, only_what_was_asked, within_the_limit,
-        within_the_session, nothing_while_killed, in_causal_order, quantities_agree, rows_are_there_once,
+        acknowledged_is_kept, told_everything_once, one_final_answer, one_answer_to_a_repeat, one_effect,
+        only_what_was_asked, within_the_limit, within_the_session, nothing_while_killed, in_causal_order,
+        quantities_agree, rows_are_there_once,
     ):  # fmt: skip
         problems += [f"{check.__name__}: {problem}" for problem in check(facts)]
     return problems
@@ -289,6 +295,20 @@ def one_final_answer(facts: Facts) -> Iterator[str]:
         for key, count in finals.items():
             if count > upstream.submitted.get(key, 0) and upstream.lives == 1:
                 yield f"{upstream.name} got {count} final answers to {decode.name(key)}, submitted less often"
+
+
+def one_answer_to_a_repeat(facts: Facts) -> Iterator[str]:
+    """Who asks again, marked as a possible resend, is told once how the order stands."""
+    if facts.evidence.truncated:
+        return
+    states = Counter(
+        (report.upstream, report.key, report.request_kind) for report in facts.reports
+        if report.exec_type == "I" and report.request_kind and not report.flags & decode.FROM_VENUE
+    )  # fmt: skip
+    for repeat in facts.repeats | states:
+        asked, told = facts.repeats[repeat], states[repeat]
+        if asked != told:
+            yield f"{decode.name(repeat[1])} came again {asked} times and {told} times its state was told"
 
 
 def one_effect(facts: Facts) -> Iterator[str]:
