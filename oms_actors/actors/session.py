@@ -129,7 +129,7 @@ class Session:
             self.perform(action)
 
     def perform(self, action: Action) -> None:
-        """One thing that is to be done; what it led to is taken down."""
+        """One thing that is to be done; what it led to is taken down (a connection that is down is closed with that)."""
         session, caller = self.config, self.caller
         try:
             if action is Action.CONNECT:
@@ -138,8 +138,6 @@ class Session:
                 caller.send_logon(session.username, session.password)
             elif action is Action.LOGOUT:
                 caller.send_logout(session.username)
-            else:
-                caller.close()
         except WrongCaller:
             raise
         except Exception as error:

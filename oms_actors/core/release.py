@@ -187,7 +187,7 @@ class Release(Interventions):
         """Its account or symbol has sent enough for now: it waits with its like, in order, and the others pass."""
         blocking = self.scopes.blocking(item, self.now)
         order = item if isinstance(item, Order) else item.order
-        if blocking is None and scope is None:
+        if blocking is None and scope is None and item.kind != CANCEL:  # part of a limit may be a cancel's own
             blocking = next((each for each in self.scopes.of(order) if each in self._aside), None)
         if blocking is None:
             return False
@@ -208,8 +208,8 @@ class Release(Interventions):
         return True
 
     def release_due_ns(self, cancels_only: bool = False) -> int:
-        """When the throttles can let something go that waits in line, or to go out again (monotonic); 0 = nothing
-        waits there."""
+        """When the throttles can let something go that waits in line, or to go out again, or what is first in line has
+        waited too long (monotonic); 0 = nothing waits there."""
         due = []
         for resend in self._resends:
             if self._killed_field(resend) is None:
@@ -219,7 +219,18 @@ class Release(Interventions):
         for lane, scope in self._lanes(cancels_only):
             if (item := lane.head()) is not None:
                 due.append(self._free_ns(item.kind == CANCEL, scope))  # type: ignore[attr-defined]
+                due.append(self._overdue_ns(item))  # type: ignore[arg-type]
         return min(due, default=0)
+
+    def _overdue_ns(self, item: Pending) -> int:
+        """When `_overdue` will end an item (monotonic)."""
+        due, age = NEVER_NS, self.settings.max_queue_age_ns
+        if isinstance(item, Order):
+            if item.record[4] == TimeInForce.GTD:
+                due = self.now + max(TIMES.unpack_from(item.record, 72)[0] - self.wall, 0)
+            if age and not item.attempt:
+                due = min(due, TIMES.unpack_from(item.record, 32)[1] + age + 1)
+        return due
 
     def _free_ns(self, cancel: bool, scope: Scope | None) -> int:
         free_ns = max(self.throttle.next_free_ns(self.now, cancel), self.scopes.desk_free_ns(self.now, cancel))

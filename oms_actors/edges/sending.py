@@ -16,6 +16,8 @@ _SCOPES = {"desk": (Field.NONE, 0), "account": (Field.ACCOUNT, ACCOUNT_MAX), "sy
 def settings_of(config: Config, deduplicates: bool) -> SenderSettings:
     """The configuration as the core wants it."""
     kinds = {"new": Kind.NEW, "modify": Kind.MODIFY, "cancel": Kind.CANCEL}
+    throttle = config.throttle
+    reserves = throttle.reserve_cancels > 0 or any(limit.reserve_cancels for limit in throttle.limits)
     return SenderSettings(
         after_send_forward=config.queue.after_send == "forward",
         modify_loses_place=config.queue.modify_loses_place,
@@ -23,8 +25,8 @@ def settings_of(config: Config, deduplicates: bool) -> SenderSettings:
         ack_timeout_ns=config.exchange.ack_timeout_ms * MS,
         retries=config.exchange.not_sent_retries,
         retry_delay_ns=config.exchange.not_sent_delay_ms * MS,
-        counted=frozenset(int(kinds[name]) for name in config.throttle.count),
-        cancel_lane=config.throttle.reserve_cancels > 0,
+        counted=frozenset(int(kinds[name]) for name in throttle.count),
+        cancel_lane=reserves or "cancel" not in throttle.count,  # else what they are spared holds them back
         query_settle_ns=config.exchange.query_settle_ms * MS,
         query_interval_ns=config.exchange.query_interval_ms * MS,
         query_attempts=config.exchange.query_attempts,

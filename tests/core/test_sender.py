@@ -221,6 +221,15 @@ def test_what_goes_out_again_keeps_to_the_limit_of_its_account() -> None:
     assert sent_ids(bench) == ["A", "A"]
 
 
+def test_what_a_symbol_s_limit_reserves_for_cancels_is_there_for_them_though_orders_wait_at_it() -> None:
+    per_symbol = ScopeLimit(Field.SYMBOL, b"", ThrottleLimit(rate=2, per_ns=10_000 * MS, reserve_cancels=1))
+    bench = Bench(scopes=(per_symbol,), cancel_lane=True)
+    bench.cycle(new("A"))
+    bench.cycle(new("B"))  # stands aside
+    bench.cycle(cancel("C", "A"))
+    assert sent_ids(bench) == ["A", "C"]
+
+
 def test_an_exchange_that_never_heard_of_an_order_is_not_asked_for_ever() -> None:
     bench = Bench(ack_timeout_ns=100 * MS, query_attempts=2)
     bench.cycle(new("A"))

@@ -38,6 +38,18 @@ def test_an_order_that_waited_too_long_is_refused_at_release_with_its_age_and_th
     assert sent_ids(bench) == ["A"]
 
 
+def test_who_asks_when_to_come_back_is_told_when_the_first_in_line_has_waited_too_long_or_expires() -> None:
+    bench = Bench(rate=1, max_queue_age_ns=50 * MS)
+    bench.cycle(new("A"), new("B"))
+    assert bench.core.release_due_ns() == bench.now + 50 * MS + 1
+    (told,) = bench.cycle(ms=51)
+    assert refused(told) == ("B", ExecType.REJECTED, Reason.QUEUE_AGE, Field.AGE)
+    bench.cycle(new("C", time_in_force="GTD", expire_time_ns=bench.wall + 20 * MS))
+    assert bench.core.release_due_ns() == bench.now + 19 * MS
+    (told,) = bench.cycle(ms=19)
+    assert refused(told)[:3] == ("C", ExecType.EXPIRED, Reason.ORDER_EXPIRED)
+
+
 def test_a_change_of_an_order_that_is_done_is_refused() -> None:
     bench = Bench()
     bench.cycle(new("A"))

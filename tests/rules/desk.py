@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from oms_actors.edges.kill_switch import KillSwitch
 from oms_actors.messages import CancelOrder, ModifyOrder, NewOrder, Report, Request
 from oms_actors.upstream import Upstream
 from tests.cli.places import LIMIT_S, Place, end_of, wait_for
@@ -20,8 +21,7 @@ ROOT = Path(__file__).parents[2]
 TOML = """
 [exchange]
 adapter = "{adapter}"
-ack_timeout_ms = 0
-options = {{ path = "{path}" }}
+{patience}options = {{ path = "{path}"{options} }}
 {more}
 """
 
@@ -48,6 +48,11 @@ class Desk:
     def status(self) -> dict[str, Any]:
         return self.place.status()
 
+    @property
+    def switch(self) -> KillSwitch:
+        """The kill switch, without the cost of a process."""
+        return KillSwitch(next(path.parent for path in self.folder.rglob("kill.word")))
+
     def oms(self, *arguments: str) -> Any:
         """A command; its JSON answer."""
         ended = end_of(self.place.start(*arguments, "--json"))
@@ -60,14 +65,21 @@ class Desk:
 
 
 @contextmanager
-def desk(folder: Path, more: str, wait: bool = True) -> Iterator[Desk]:
-    """Runs one with `more` TOML until the end of the block; `wait`: until it is logged on."""
+def desk(
+    folder: Path, more: str, wait: bool = True, adapter: str = ADAPTER, options: str = ""
+) -> Iterator[Desk]:  # fmt: skip
+    """Runs one with `more` TOML until the end of the block; `wait`: until it is logged on. `options`: more of the
+    adapter's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("OMS_RUNTIME_DIR", str(folder / "runtime"))
         patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         patch.delenv("OMS_CONFIG", raising=False)
-        (folder / "oms.toml").write_text(TOML.format(adapter=ADAPTER, path=folder / "calls.csv", more=more))
+        patience = "" if "ack_timeout_ms" in more else "ack_timeout_ms = 0\n"
+        toml = TOML.format(
+            adapter=adapter, path=folder / "calls.csv", options=options, more=more, patience=patience
+        )  # fmt: skip
+        (folder / "oms.toml").write_text(toml)
         with Place(folder, patch) as place:
             process = place.start("run")
             if wait:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from oms_actors.edges.kill_switch import Kill, KillSwitch
+from oms_actors.edges.kill_switch import Kill
 from oms_actors.errors import Reason
 from oms_actors.messages import ExecType, ModifyOrder, NewOrder, OrdStatus
 from tests.cli.places import wait_for
@@ -67,7 +67,7 @@ def test_changes_of_a_sent_order_go_to_the_venue_in_order_each_naming_the_last_a
             assert client.final(name).exec_type is ExecType.REPLACED
         client.cancel("C3", "C2")
         assert client.final("C3").exec_type is ExecType.CANCELED
-    assert [call[2:] for call in of(running, "C", "C1", "C2", "C3")] == [
+    assert [call[2:7] for call in of(running, "C", "C1", "C2", "C3")] == [
         ("NEW", "C", "", "10", "5"), ("MODIFY", "C1", "C", "20", "5"), ("MODIFY", "C2", "C1", "20", "6"),
         ("CANCEL", "C3", "C2", "20", "6"),
     ]  # fmt: skip
@@ -125,6 +125,54 @@ def test_a_broken_call_leaves_the_order_in_doubt_until_the_operator_says_what_be
         assert running.oms("resolve", "D", "--not-sent") == {"client_order_id": "D", "resolved": "not sent"}
         assert client.final("D").ord_status is OrdStatus.REJECTED
     assert len(of(running, "D")) == 1
+
+
+def test_a_fill_before_a_replace_counts_at_the_old_values_and_one_before_a_cancel_makes_that_too_late(
+    running: Desk,
+) -> None:
+    with Client("racer") as client:
+        client.new("P", symbol="RACE", quantity=10, price="5.02")
+        client.final("P")
+        client.modify("P1", "P", quantity=8, price="5")
+        replaced = client.final("P1")
+        fill = client.told(lambda report: report.exec_type is ExecType.TRADE)
+        assert fill.sequence < replaced.sequence
+        assert (fill.client_order_id, fill.ord_status) == ("P", OrdStatus.PENDING_REPLACE)
+        assert [str(value) for value in (fill.quantity, fill.price, fill.cum_quantity, fill.leaves_quantity)] == [
+            "10", "5.02", "3", "7"
+        ]  # fmt: skip
+        assert (replaced.exec_type, replaced.ord_status) == (ExecType.REPLACED, OrdStatus.PARTIALLY_FILLED)
+        assert [str(value) for value in (replaced.quantity, replaced.leaves_quantity)] == ["8", "5"]
+        client.cancel("P2", "P1")
+        refused = client.final("P2")
+        assert (refused.exec_type, refused.ord_status) == (ExecType.CANCEL_REJECT, OrdStatus.FILLED)
+        assert [str(value) for value in (refused.cum_quantity, refused.avg_price)] == ["8", "5.01"]
+        client.cancel("P3", "P1")
+        late = client.final("P3")
+        assert (late.exec_type, late.reason) == (ExecType.CANCEL_REJECT, Reason.ORDER_TERMINAL)
+        client.cancel("P4", "nobody")
+        assert client.final("P4").reason == Reason.UNKNOWN_ORDER
+    assert of(running, "P3", "P4") == []
+
+
+def test_a_lost_connection_is_made_again_and_what_was_in_the_call_is_in_doubt(running: Desk) -> None:
+    with Client("cut") as client:
+        client.new("T1", symbol="LINE")
+        client.final("T1")
+        before = len(running.calls)
+        client.new("T2", symbol="CUT")
+        assert client.told(lambda report: report.exec_type is ExecType.IN_DOUBT).client_order_id == "T2"
+        running.place.wait_until_up()
+        client.new("T3", symbol="LINE")
+        client.final("T3")
+        after = [call.what for call in running.calls[before:]]
+        assert after[:4] == ["send", "close", "connect", "logon"]
+        client.cancel("T4", "T1")
+        assert client.final("T4").ord_status is OrdStatus.CANCELED
+        running.oms("resolve", "T2", "--sent")
+        assert client.final("T2").exec_type is ExecType.NEW
+        client.upstream.cancel_all()
+    assert len(of(running, "T2")) == 1
 
 
 def test_why_answers_while_the_sender_hangs_and_says_that_it_was_not_asked(running: Desk) -> None:
@@ -252,7 +300,7 @@ def test_a_kill_works_while_intake_is_stopped_and_cancels_only_what_it_names(run
 
 def test_after_a_kill_nothing_is_released_and_what_waited_goes_on_where_it_was(running: Desk) -> None:
     names = [f"F{n}" for n in range(600)]
-    switch = KillSwitch(next(path.parent for path in running.folder.rglob("kill.word")))
+    switch = running.switch
     with Client("flood") as client:
         for name in names:
             client.new(name, symbol="FLOOD")

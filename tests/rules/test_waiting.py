@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from oms_actors.errors import Reason
-from oms_actors.messages import ExecType, OrdStatus
+from oms_actors.messages import ExecType, Kind, OrdStatus
 from tests.cli.places import wait_for
 from tests.rules.desk import Client, Desk, desk
 
@@ -75,10 +75,15 @@ def test_a_used_id_is_refused_and_as_a_possible_resend_answered_with_the_state(h
         again = client.final("R")
         assert (again.exec_type, again.reason) == (ExecType.REJECTED, Reason.DUPLICATE_CLIENT_ORDER_ID)
         client.new("R", symbol="AGAIN", possible_resend=True)
-        state = client.told(lambda r: r.exec_type is ExecType.ORDER_STATUS and r.reason)
+        state = client.told(lambda r: r.exec_type is ExecType.ORDER_STATUS)
         assert (state.ord_status, state.reason) == (OrdStatus.PENDING_NEW, Reason.THROTTLED)
+        assert (state.request, state.final) == (Kind.NEW, False)
         client.cancel("R1", "R")
         client.final("R1")
+        client.cancel("R1", "R", possible_resend=True)
+        state = client.told(lambda r: r.exec_type is ExecType.ORDER_STATUS and r.client_order_id == "R1")
+        assert (state.ord_status, state.request) == (OrdStatus.CANCELED, Kind.CANCEL)
+        assert [r.exec_type for r in client.reports].count(ExecType.ORDER_STATUS) == 2
 
 
 def test_mass_cancels_mean_an_upstream_an_account_or_a_symbol_and_nobody_else(hourly: Desk) -> None:
@@ -121,4 +126,39 @@ def test_waiting_orders_that_cross_are_matched_inside_recorded_and_told_to_both(
 
     wait_for(matches)
     assert matches() == [("B", "S", "CROSS", "4", "7")]
+    assert hourly.sent_ids() == ["FIRST"]
+
+
+def test_what_the_kill_switch_held_is_matched_inside_when_it_is_let_go(hourly: Desk) -> None:
+    with Client("held") as held, Client("free") as free:
+        held.new("K1", symbol="HELD", quantity=10, price="7", account="BAD")
+        held.accepted("K1")
+        hourly.oms("kill", "--account", "BAD")
+        free.new("K2", symbol="HELD", side="SELL", quantity=4, price="6")
+        free.accepted("K2")
+        wait_for(lambda: hourly.oms("why", "K2").get("position"))
+        assert "the kill switch is on for account BAD" in hourly.oms("why", "K1")["why"]
+        assert [r.exec_type for r in free.reports] == [ExecType.PENDING_NEW]
+        hourly.oms("resume", "--account", "BAD")
+        fill = free.told(lambda r: r.exec_type is ExecType.TRADE)
+        assert (fill.client_order_id, str(fill.last_price), fill.ord_status) == ("K2", "7", OrdStatus.FILLED)
+        held.cancel("K3", "K1", account="BAD")
+        assert str(held.final("K3").cum_quantity) == "4"
+    assert hourly.sent_ids() == ["FIRST"]
+
+
+def test_a_waiting_order_is_checked_again_at_release_against_the_limits_of_then(hourly: Desk) -> None:
+    file = hourly.folder / "oms.toml"
+    before = file.read_text()
+    with Client("rechecked") as client:
+        client.new("V1", symbol="CHECK", quantity=10)
+        client.accepted("V1")
+        file.write_text(f'{before}\n[risk]\nsymbols.CHECK.max_quantity = "8"\n')
+        hourly.oms("reload")
+        refused = client.final("V1")
+        assert (refused.exec_type, refused.reason_text) == (
+            ExecType.REJECTED, "quantity: above risk limit max_quantity (value 10, limit 8)"
+        )  # fmt: skip
+    file.write_text(before)
+    hourly.oms("reload")
     assert hourly.sent_ids() == ["FIRST"]
