@@ -129,7 +129,7 @@ class Session:
             self.perform(action)
 
     def perform(self, action: Action) -> None:
-        """One thing that is to be done; what it led to is taken down (a connection that is down is closed with that)."""
+        """One thing that is to be done; what it led to is taken down (and a connection that is given up is closed)."""
         session, caller = self.config, self.caller
         try:
             if action is Action.CONNECT:
