@@ -48,7 +48,7 @@ def snapshot(instance: str) -> dict[str, Any]:
         "up_s": round((time.time_ns() - found.document["started_at_ns"]) / 1e9, 1),
         "processes": processes(runtime, found),
         "session": session(runtime, counters.get("sender", {})),
-        "throttle": throttle(counters.get("sender", {})) | {"limits": limits(runtime, counters.get("sender", {}))},
+        "throttle": throttle(counters.get("sender", {})) | limits(runtime, counters.get("sender", {})),
         "queue": {
             "depth": counters.get("sender", {}).get("queue_depth", 0),
             "capacity": counters.get("sender", {}).get("queue_capacity", 0),
@@ -154,15 +154,15 @@ def throttle(sender: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def limits(runtime: Path, sender: dict[str, int]) -> list[dict[str, Any]]:
-    """The further limits of the throttle: scope, rate and window, and of whoever has used most of each: `name`, `used`,
-    `next_free_ms` (0: now)."""
+def limits(runtime: Path, sender: dict[str, int]) -> dict[str, Any]:
+    """What the configuration says of the throttle, and `limits`, the further ones: scope, rate and window, and of
+    whoever has used most of each: `name`, `used`, `next_free_ms` (0: now)."""
     try:
-        configured = places.read_desk(runtime).config.throttle.limits
+        configured = places.read_desk(runtime).config.throttle
     except (DeskDown, OSError, msgspec.DecodeError):
-        return []
+        return {"limits": []}
     found = []
-    for at, limit in enumerate(configured):
+    for at, limit in enumerate(configured.limits):
         used, free_ns, *words = (
             sender.get(f"limit_{at}_{what}", 0) for what in ("used", "next_free_ns", "name_0", "name_1")
         )
@@ -170,7 +170,8 @@ def limits(runtime: Path, sender: dict[str, int]) -> list[dict[str, Any]]:
         name = struct.pack("<qq", *words).rstrip(b"\0").decode("ascii", "replace")
         found.append({"scope": limit.scope, "name": name or limit.name, "rate": limit.rate, "per_ms": limit.per_ms,
                       "used": used, "next_free_ms": left_ms})  # fmt: skip
-    return found
+    own = {"per_ms": configured.per_ms, "window": configured.window, "reserve_cancels": configured.reserve_cancels}
+    return own | {"limits": found}
 
 
 # -- pages and rings --------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from oms_actors.config import ThrottleConfig
+from oms_actors.config import ScopeLimitConfig, ThrottleConfig
 from oms_actors.errors import DeskDown, Reason, reason_text
 from oms_actors.messages import OrdStatus
 from oms_actors.queries import OrderHistory, OrderRow, database_path, order_history
@@ -54,6 +54,10 @@ class Standing(NamedTuple):
     waits: bool
     reason: int
     place: int
+    aside: bool
+    limit: int
+    used: int
+    free: int
     free_in_ns: int
 
 
@@ -116,9 +120,13 @@ def _waiting(database: Path, instance: str, history: OrderHistory, asked: bool, 
     order = history.order
     position = standing.place if standing and standing.place else 1 + _before(database, order.order_number)
     blocked, begin_ns = _blocks(instance, order)
+    held = blocked and begin_ns is None  # by what nobody knows the end of
+    turn = _Turn("", None) if held else _turn(instance, standing, position)
     if standing and standing.reason in _ASIDE:
         blocked.append(reason_text(standing.reason))
-    send_ns = begin_ns + _until_its_turn_ns(instance, position) if begin_ns is not None else None
+    if turn.blocked_by and not blocked:
+        blocked.append(turn.blocked_by)
+    send_ns = begin_ns + turn.in_ns if begin_ns is not None and turn.in_ns is not None else None
     text = blocked[0] if blocked else "it goes next"
     return Why(order=order, state="waiting", why=text, blocked_by=blocked, position=position, send_time_ns=send_ns,
                history=history, asked=asked)  # fmt: skip
@@ -148,31 +156,54 @@ def _blocks(instance: str, order: OrderRow) -> tuple[list[str], int | None]:
         if kill["scope"] in ("everything", f"account {order.account}", f"symbol {order.symbol}"):
             blocked.append(f"{reason_text(Reason.KILLED)} for {kill['scope']} (by {kill['by']}): `oms resume` ends it")
             begin_ns = None
-    session, throttle = desk["session"], desk["throttle"]
+    session = desk["session"]
     if session["state"] != "open":
         blocked.append(f"the session is {session['state']}, next open {session['next_change'] or 'not known'}")
         begin_ns = session["next_change_ns"] if begin_ns and session["next_change_ns"] else None
     elif session["link"] != "on":
         blocked.append(f"the exchange connection is {session['link']}")
         begin_ns = None
-    if throttle["used"] >= throttle["rate"] and not blocked:
-        used = f"{throttle['used']} of {throttle['rate']} requests are used"
-        blocked.append(f"{used}: it {reason_text(Reason.THROTTLED)}")
     return blocked, begin_ns
 
 
-def _until_its_turn_ns(instance: str, position: int) -> int:
-    """How long the throttle takes to come to this position: what is free goes at once, the rest at its rate from the
-    next token on."""
+class _Turn(NamedTuple):
+    """What a limit does to an order: "" = nothing now, else in words; how long until its turn (None: nobody knows)."""
+
+    blocked_by: str
+    in_ns: int | None
+
+
+def _turn(instance: str, standing: Standing | None, position: int) -> _Turn:
+    """What the limit that is slowest for it does, and how long it takes to come to its position: what is free goes at
+    once, the rest at the limit's rate from its next token on."""
     from oms_actors import status
     from oms_actors.instance import read_desk, runtime_dir
 
-    limit: ThrottleConfig = read_desk(runtime_dir(instance)).config.throttle
-    now = status.snapshot(instance)["throttle"]
-    behind = position - 1 - max(limit.rate - now["used"], 0)
-    if behind < 0:
-        return 0
-    return int(now["next_free_ms"] * 1e6) + int(behind / limit.rate * limit.per_ms * 1e6)
+    throttle = read_desk(runtime_dir(instance)).config.throttle
+    if standing is None:  # all that is known from outside
+        now = status.snapshot(instance)["throttle"]
+        free = max(throttle.rate - throttle.reserve_cancels - now["used"], 0)
+        standing = Standing(0, True, 0, position, False, 0, now["used"], free, int(now["next_free_ms"] * 1e6))
+    if standing.limit < 0:
+        return _Turn("", 0)
+    limit: ThrottleConfig | ScopeLimitConfig = throttle
+    whose, in_line = "", True
+    if standing.limit:
+        limit = throttle.limits[standing.limit - 1]
+        whose = f" of its {limit.scope}" if limit.scope != "desk" else f" in {limit.per_ms:,} ms"
+        in_line = standing.aside or limit.scope == "desk"  # else nobody has counted those of its account or symbol
+    kept = f" ({limit.reserve_cancels} kept for cancels)" if limit.reserve_cancels else ""
+    words = f"{standing.used} of {limit.rate} requests{whose}{kept} are used: it {reason_text(Reason.THROTTLED)}"
+    in_ns = _until_its_turn_ns(limit, position if in_line else 1, standing)
+    return _Turn("" if standing.free else words, in_ns)
+
+
+def _until_its_turn_ns(limit: ThrottleConfig | ScopeLimitConfig, position: int, standing: Standing) -> int | None:
+    if standing.free_in_ns < 0:
+        return None
+    behind = position - 1 - standing.free
+    each_ns = (limit.per_ms + limit.margin_ms) * 1e6 / (limit.rate - limit.reserve_cancels)
+    return standing.free_in_ns + int(behind * each_ns) if behind >= 0 else 0
 
 
 def _ago(ns: int) -> str:

@@ -50,7 +50,8 @@ def kill(
     _one_scope(account, symbol)
     flag = Kill(account, symbol, _user(), time.time_ns(), reason)
     state = KillSwitch(data_dir(config, instance)).kill(flag, cancel_working)
-    _tell(state, f"killed {flag.scope}; `oms resume` lets it go on", json)
+    again = f" --account {account}" if account else f" --symbol {symbol}" if symbol else ""
+    _tell(state, f"killed {flag.scope}; `oms resume{again}` lets it go on", json)
 
 
 def resume(

@@ -98,6 +98,13 @@ def status(instance: options.Instance = options.DEFAULT, json: options.Json = Fa
     raise typer.Exit(FAILED if found["state"] == "ended" else 0)
 
 
+def _until(ms: float) -> str:
+    """When the next token frees, as people say it."""
+    if not ms:
+        return ""
+    return f", next token in {ms:,.1f} ms" if ms < 10_000 else f", next token in {ms / 1000:,.0f} s"
+
+
 def _show(found: dict[str, Any]) -> None:
     session, throttle, queue = found["session"], found["throttle"], found["queue"]
     screen = console()
@@ -107,13 +114,13 @@ def _show(found: dict[str, Any]) -> None:
         change = f", until {session['next_change']}" if session["next_change"] else ""
         date = f" for {session['trade_date']}" if session["trade_date"] else ""
         screen.print(f"Session {session['state']}{date}{change}; exchange connection {session['link']}")
-        free = f", next token in {throttle['next_free_ms']:,.1f} ms" if throttle["next_free_ms"] else ""
-        screen.print(f"Throttle {throttle['used']:,} of {throttle['rate']:,} used{free}")
+        window = f"{throttle['rate']:,} per {throttle['per_ms']:,} ms" if "per_ms" in throttle else throttle["rate"]
+        kept = f" ({throttle['reserve_cancels']:,} kept for cancels)" if throttle.get("reserve_cancels") else ""
+        screen.print(f"Throttle {throttle['used']:,} of {window} used{kept}{_until(throttle['next_free_ms'])}")
         for each in throttle["limits"]:
-            free = f", next token in {each['next_free_ms']:,.1f} ms" if each["next_free_ms"] else ""
             whose = f"{each['scope']} {each['name']}".strip()
             window = f"{each['rate']:,} per {each['per_ms']:,} ms"
-            screen.print(f"  {whose}: {each['used']:,} of {window} used{free}")
+            screen.print(f"  {whose}: {each['used']:,} of {window} used{_until(each['next_free_ms'])}")
         screen.print(f"Queue {queue['depth']:,} of {queue['capacity']:,} waiting")
     for alarm in found["alarms"]:
         screen.print(f"[bold red]! {alarm}[/bold red]")

@@ -127,7 +127,7 @@ def _submit(request: Request, wait: float, instance: str, json: bool) -> None:
         upstream.submit(request, timeout=1.0)
         deadline = time.monotonic() + wait
         while (left := deadline - time.monotonic()) > 0:
-            done = any(report.final for report in reports)  # a fill may follow at once
+            done = any(map(_is_the_answer, reports))  # a fill may follow at once
             found = [report for report in upstream.reports(min(left, _AFTERWARDS_S) if done else min(left, _LOOK_S))
                      if report.client_order_id == request.client_order_id]  # fmt: skip
             if done and not found:
@@ -147,6 +147,10 @@ def _submit(request: Request, wait: float, instance: str, json: bool) -> None:
             "reports": [as_dict(report) for report in reports],
         })  # fmt: skip
     raise typer.Exit(FINE if reports and not rejected and not doubtful else FAILED)
+
+
+def _is_the_answer(report: Report) -> bool:
+    return report.final or report.exec_type.name == "ORDER_STATUS"  # to a possible resend
 
 
 def as_dict(report: Report) -> dict[str, Any]:

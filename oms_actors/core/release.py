@@ -47,13 +47,19 @@ LOOKS_FOR_PLACE = 20_000
 
 class Standing(NamedTuple):
     """How an item stands. `reason`: why it is not with the exchange (`waits_for`); `waits`: still to be sent; `place`:
-    how many are before it, plus one (0: it stands aside, or far back); `free_in_ns`: until its throttle lets something
-    go (-1: that hangs on a call)."""
+    how many are before it, plus one (0: not in line, or far back); `aside`: those are only the others at the limit of
+    its account or symbol. Of its limits the one that lets it go last: `limit` (0: the throttle of the desk, n: the nth
+    of the further ones, -1: it does not count), how much of that is `used`, how much is `free` for it, and how long
+    until more is (`free_in_ns`; -1: that hangs on a call)."""
 
     phase: int
     waits: bool
     reason: int
     place: int
+    aside: bool
+    limit: int
+    used: int
+    free: int
     free_in_ns: int
 
 
@@ -400,15 +406,31 @@ class Release(Interventions):
         item: Pending | None = self.changes.get(key) or self.known(key)
         if item is None:
             return None
-        free_ns = self._free_ns(item.kind == CANCEL, self._blocking(item))
-        place = self._place(item) if item.waits() and not item.held else 0
-        left = free_ns - self.now if free_ns < NEVER_NS else -1
-        return Standing(item.phase, item.waits(), self.waits_for(item), place, left)
+        place = self._place(item) if item.waits() and item.held in (0, SCOPED) else 0
+        return Standing(item.phase, item.waits(), self.waits_for(item), place, item.held == SCOPED,
+                        *self._slowest_limit(item))
+
+    def _slowest_limit(self, item: Pending) -> tuple[int, int, int, int]:
+        """The last four of a Standing."""
+        if item.kind not in self.settings.counted:
+            return -1, 0, 1, 0
+        cancel, now = item.kind == CANCEL, self.now
+        limits = [(0, self.throttle)]
+        if self.scopes.limits:
+            order = item if isinstance(item, Order) else item.order
+            limits += [(scope[0] + 1, self.scopes.throttle(scope, now)) for scope in self.scopes.all_of(order)]
+        free_ns, at, found = max(
+            ((throttle.next_free_ns(now, cancel), -at, throttle) for at, throttle in limits), key=lambda each: each[:2]
+        )
+        left = free_ns - now if free_ns < NEVER_NS else -1
+        return -at, found.used(now), found.available(now, cancel), left
 
     def _place(self, item: Pending) -> int:
-        for at, each in enumerate(islice(self._lane_of(item), LOOKS_FOR_PLACE), 1):
-            if each is item:
-                return at
+        lanes = [self._lane_of(item)] if not item.held else list(self._aside.values())
+        for lane in lanes:
+            for at, each in enumerate(islice(lane, LOOKS_FOR_PLACE), 1):
+                if each is item:
+                    return at
         return 0
 
 

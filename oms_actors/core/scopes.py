@@ -41,6 +41,10 @@ class Scopes:
         """The accounts' and symbols' scopes that an order is in."""
         return self._of(order.account, order.symbol)
 
+    def all_of(self, order: Order) -> list[Scope]:
+        """Every scope that an order is in."""
+        return [*self._desk, *self.of(order)]
+
     def _of(self, account: bytes, symbol: bytes) -> list[Scope]:
         found = []
         for at, (field, name, _) in enumerate(self.limits):

@@ -103,6 +103,9 @@ def test_a_limit_of_one_symbol_holds_it_back_across_a_restart_while_the_others_p
         client.new("S4", symbol="FAST")
         client.final("S4")
         assert of(running, "S2") == []
+        why = running.oms("why", "S2")
+        assert (why["position"], why["why"][:44]) == (1, "1 of 1 requests of its symbol are used: it w")
+        assert 0 < why["send_time_ns"] - time.time_ns() < 3600e9
         client.cancel("S5", "S2")
         assert client.final("S2").reason == Reason.CANCELED_IN_QUEUE
 

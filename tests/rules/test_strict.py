@@ -162,6 +162,10 @@ def test_part_of_the_rate_is_kept_for_cancels_and_what_does_not_count_needs_none
         assert (throttle["used"], throttle["rate"]) == (2, 2)
         assert 3_500_000 < throttle["next_free_ms"] <= 3_600_000
         assert reserving.status()["queue"]["depth"] == 1
+        wait_for(lambda: reserving.oms("why", "D").get("send_time_ns"))
+        why = reserving.oms("why", "D")
+        assert why["why"].startswith("2 of 2 requests (1 kept for cancels) are used: it waits")
+        assert time.time_ns() + 3500e9 < why["send_time_ns"] < time.time_ns() + 3600e9
         client.upstream.cancel_all()
         client.final("D")
     assert [call.kind for call in reserving.sent] == ["NEW", "MODIFY", "CANCEL"]
