@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from oms_actors.errors import ConfigError, DeskDown, Field, FieldError, NotSent, OmsError, Reason, WrongCaller
     from oms_actors.messages import (
         CancelOrder,
+        CxlRejReason,
         ExchangeResponse,
         ExecType,
         Kind,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from oms_actors.version import __version__
 
 __all__ = [
-    "AlreadyLocked", "CancelOrder", "ConfigError", "DeskDown", "ExchangeResponse", "ExecType", "Field", "FieldError",
-    "Kind", "ModifyOrder", "NewOrder", "NotSent", "OmsError", "OrdStatus", "OrderType", "Reason", "Report",
+    "AlreadyLocked", "CancelOrder", "ConfigError", "CxlRejReason", "DeskDown", "ExchangeResponse", "ExecType", "Field",
+    "FieldError", "Kind", "ModifyOrder", "NewOrder", "NotSent", "OmsError", "OrdStatus", "OrderType", "Reason", "Report",
     "ReportFlag", "ResponseType", "RingFull", "Side", "TimeInForce", "Upstream", "WrongCaller", "__version__",
 ]  # fmt: skip
 

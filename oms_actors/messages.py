@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from oms_actors.errors import ONE, FieldError, decimal_text, reason_text
+from oms_actors.errors import ONE, FieldError, Reason, decimal_text, reason_text
 
 INT64_MAX = 2**63 - 1
 ID_MAX = 36
@@ -110,6 +110,32 @@ class Flag(IntFlag):
 
     POSSIBLE_RESEND = 1
     POST_ONLY = 2
+
+
+class CxlRejReason(IntEnum):
+    """FIX 102: why a change was refused, in FIX's few words; `Reason` says it exactly."""
+
+    TOO_LATE_TO_CANCEL = 0
+    UNKNOWN_ORDER = 1
+    BROKER_OPTION = 2
+    """The exchange or the desk does not want it: a limit, the kill switch, a halt."""
+    ALREADY_PENDING = 3
+    """A cancel or replace of the order is under way."""
+    DUPLICATE_CLIENT_ORDER_ID = 6
+    OTHER = 99
+
+
+_CXL_REJ_REASONS = {
+    Reason.TOO_LATE: CxlRejReason.TOO_LATE_TO_CANCEL,
+    Reason.ORDER_TERMINAL: CxlRejReason.TOO_LATE_TO_CANCEL,
+    Reason.UNKNOWN_ORDER: CxlRejReason.UNKNOWN_ORDER,
+    Reason.SUPERSEDED: CxlRejReason.ALREADY_PENDING,
+    Reason.DUPLICATE_CLIENT_ORDER_ID: CxlRejReason.DUPLICATE_CLIENT_ORDER_ID,
+} | dict.fromkeys((
+    Reason.OUT_OF_HOURS, Reason.NOT_LOGGED_ON, Reason.IGNORED_AFTER_SEND, Reason.MAX_QUANTITY, Reason.MAX_NOTIONAL,
+    Reason.PRICE_COLLAR, Reason.SYMBOL_NOT_ALLOWED, Reason.MAX_OPEN_ORDERS, Reason.MESSAGE_RATE, Reason.KILLED,
+    Reason.REPEATED_EXECUTION, Reason.VENUE_REJECT, Reason.MARKET_CLOSED, Reason.HALTED,
+), CxlRejReason.BROKER_OPTION)  # fmt: skip
 
 
 class ReportFlag(IntFlag):
@@ -348,6 +374,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def reason_text(self) -> str:
         """Why, in words: the exchange's own text where it gave one."""
         return self.text or reason_text(self.reason, self.field, self.value, self.limit)
+
+    @property
+    def cxl_rej_reason(self) -> CxlRejReason | None:
+        """FIX 102 of a refused change (`request` is 434, which of the two it was); None of any other report."""
+        if self.exec_type is not ExecType.CANCEL_REJECT:
+            return None
+        return _CXL_REJ_REASONS.get(self.reason, CxlRejReason.OTHER)  # type: ignore[call-overload, no-any-return]
 
     def __str__(self) -> str:
         parts = [self.exec_type.name, self.client_order_id, self.ord_status.name]

@@ -159,7 +159,9 @@ def as_dict(report: Report) -> dict[str, Any]:
     for name in report.__struct_fields__:
         value = getattr(report, name)
         found[name] = value.name if hasattr(value, "name") and name != "flags" else value
-    return found | {"flags": int(report.flags), "reason_text": report.reason_text}
+    refused = report.cxl_rej_reason
+    found |= {"flags": int(report.flags), "reason_text": report.reason_text}
+    return found if refused is None else found | {"cxl_rej_reason": refused.name}
 
 
 # -- what the database knows ------------------------------------------------------------------------------------------

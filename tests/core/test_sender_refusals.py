@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from oms_actors.core.risk import Limits, RiskLimits
 from oms_actors.errors import Field, Reason
-from oms_actors.messages import ExecType, ModifyOrder, OrdStatus, Outcome, Report, ResponseType
+from oms_actors.messages import CxlRejReason, ExecType, ModifyOrder, OrdStatus, Outcome, Report, ResponseType
 from oms_actors.record import key_of
-from tests.core.sender_bench import MS, Bench, cancel, modify, new, said, sent_ids
+from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, said, sent_ids
 
 
 def refused(report: Report) -> tuple[str, ExecType, Reason, Field]:
@@ -93,6 +94,21 @@ def test_without_a_session_everything_waits_for_it() -> None:
         assert (told.exec_type, told.ord_status, told.reason) == (
             ExecType.ORDER_STATUS, OrdStatus.PENDING_NEW, blocked
         )  # fmt: skip
+
+
+def test_a_refused_change_says_why_in_fix_s_words_too() -> None:
+    bench = Bench(limits=RiskLimits(Limits(max_quantity=50 * ONE)))
+    bench.cycle(new("A"))
+    bench.cycle(heard=[said(ResponseType.ACK, "A")])
+    told = bench.cycle(modify("M1", "A", quantity=60))
+    told += bench.cycle(modify("M2", "A", quantity=20), modify("M3", "A", quantity=21))
+    told += bench.cycle(cancel("C1", "A"))
+    told += bench.cycle(heard=[said(ResponseType.CANCEL_REJECT, "M2"), said(ResponseType.CANCELED, "C1")])
+    told += bench.cycle(cancel("C2", "A"), cancel("C3", "nobody"))
+    assert {each.client_order_id: each.cxl_rej_reason for each in told if each.final} == {
+        "M1": CxlRejReason.BROKER_OPTION, "M2": CxlRejReason.BROKER_OPTION, "M3": CxlRejReason.ALREADY_PENDING,
+        "C1": None, "C2": CxlRejReason.TOO_LATE_TO_CANCEL, "C3": CxlRejReason.UNKNOWN_ORDER,
+    }  # fmt: skip
 
 
 def test_what_the_operator_settles_says_so() -> None:
