@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AlreadyLocked", "CancelOrder", "ConfigError", "CxlRejReason", "DeskDown", "ExchangeResponse", "ExecType", "Field",
-    "FieldError", "Kind", "ModifyOrder", "NewOrder", "NotSent", "OmsError", "OrdStatus", "OrderType", "Reason", "Report",
-    "ReportFlag", "ResponseType", "RingFull", "Side", "TimeInForce", "Upstream", "WrongCaller", "__version__",
+    "FieldError", "Kind", "ModifyOrder", "NewOrder", "NotSent", "OmsError", "OrdStatus", "OrderType", "Reason",
+    "Report", "ReportFlag", "ResponseType", "RingFull", "Side", "TimeInForce", "Upstream", "WrongCaller", "__version__",
 ]  # fmt: skip
 
 _HOMES = {
