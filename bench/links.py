@@ -15,7 +15,7 @@ from typing import Protocol
 import faster_fifo
 
 from ipc.ring import create_ring, open_reader, open_writer
-from ipc.wait import Bell
+from ipc.wait import LOOK_NS, Bell
 
 CAPACITY_BYTES = 16 << 20
 RECORD_BYTES = 192
@@ -31,10 +31,10 @@ class Link(Protocol):
 
 
 class Ring(Link):
-    """Ours. `spin`: how often the reader looks before it sleeps."""
+    """Ours. `look_ns`: how long the reader looks before it sleeps."""
 
-    def __init__(self, spin: int = 0) -> None:
-        self.spin = spin
+    def __init__(self, look_ns: int = LOOK_NS) -> None:
+        self.look_ns = look_ns
         self.folder = tempfile.mkdtemp(prefix="oms-bench-", dir="/dev/shm")
         Bell.create(f"{self.folder}/a.bell")
         create_ring(f"{self.folder}/a.ring", CAPACITY_BYTES)
@@ -50,7 +50,7 @@ class Ring(Link):
 
     def reader(self) -> Callable[[], list[bytes]]:
         reader = open_reader(f"{self.folder}/a.ring")
-        bell = Bell.attach(f"{self.folder}/a.bell", self.spin)
+        bell = Bell.attach(f"{self.folder}/a.bell", self.look_ns)
 
         def take() -> list[bytes]:
             reader.commit()  # what was taken the last time has been acted upon
@@ -64,9 +64,11 @@ class Ring(Link):
         shutil.rmtree(self.folder)
 
 
-class SpinningRing(Ring):
+class SleepingRing(Ring):
+    """The same, but it always sleeps at once."""
+
     def __init__(self) -> None:
-        super().__init__(spin=200)
+        super().__init__(look_ns=0)
 
 
 class FasterFifo(Link):

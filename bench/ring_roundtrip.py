@@ -2,7 +2,7 @@
 
     python -m bench.ring_roundtrip [--orders 20000] [--runs 3] [--json]
 
-Every answer is checked. "ring, spinning" looks 200 times before it sleeps.
+Every answer is checked. "ring, sleeping" never looks before it sleeps.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import time
 
-from bench.links import LINKS, RECORD_BYTES, Link, SpinningRing, forked
+from bench.links import LINKS, RECORD_BYTES, Link, SleepingRing, forked
 from bench.measure import Finding, Options, WrongAnswer
 from bench.program import main
 
-ALL = {**LINKS, "ring, spinning": SpinningRing}
+ALL = {**LINKS, "ring, sleeping": SleepingRing}
 
 
 def bench(options: Options) -> Finding:

@@ -1,8 +1,8 @@
 """Waking a consumer that sleeps: one doorbell per consumer, any number of producers.
 
 The bell is one 32-bit word, which is at once the waiting flag and the futex. The consumer sets it to 1, re-checks
-all its sources and sleeps while it is 1. A producer publishes, looks at the word and, only if it is 1, clears it
-and wakes: while nobody sleeps a producer pays for one load.
+all its sources and sleeps while it is 1. A producer publishes, looks at the word and, only if it is not 0, clears it
+and wakes: while nobody waits a producer pays for one load.
 
 "Set the flag, re-check, sleep" alone loses wake-ups even on x86: a producer's load of the flag may pass its own
 earlier store of the data, which still sits in its store buffer. So both sides put a full fence in between: the producer
@@ -10,6 +10,16 @@ between publishing and looking at the flag, the sleeper between the flag's store
 producer saw the flag or the sleeper sees the data. Python has no fence, but a lock of its own that nobody else wants
 has: taking it is one locked instruction, 0.05 µs. (`process_barrier` needs no fence of the producers, but interrupts
 every processor that runs one of us; in a virtual machine that is 12 µs for each sleep, and as much for everybody else.)
+
+**Looking.** Putting a process to sleep and waking it again costs several times what handing over a record does, and an
+idle processor of a virtual machine wakes slowly. So a consumer whose bell is rung often (the last waits took less than
+`LOOK_NS`) does not sleep at once: it sets the word to 2, "I am looking", and watches the word behind it, into which a
+producer that finds a 2 writes a 1: no system call on either side. (Would the producer clear the first word as it does
+for who sleeps, but without a wake, a late one could put that over the 1 of the next sleep.) In between it offers its
+processor to whoever else wants it. A consumer that does not get it back soon is in the way of others, so it sleeps as
+usual for a while, longer each time. Where little goes on nobody looks. A ring with nothing behind it is an
+*announcement*: something is about to come, so whoever was asleep stays awake and looks for it for `ANNOUNCED_NS`. From
+2 to 1 it is the same protocol as from 0 to 1: store, fence, re-check all sources, sleep.
 
 A sleep lasts 50 ms at most, so a producer killed or stopped between clearing the word and waking costs 50 ms. Where
 nothing at all is going on, each sleep may last twice as long as the last one, up to 200 ms, until somebody rings: it is
@@ -31,10 +41,21 @@ from ipc.proc import require_supported_platform
 BELL_MAGIC = int.from_bytes(b"OMSBELL\0", "little")
 BELL_VERSION = 1
 BELL_BYTES = 192
-BELL_MAGIC_AT, BELL_VERSION_AT, BELL_FLAG_AT, BELL_COUNTERS_AT = 0, 8, 64, 128
+BELL_MAGIC_AT, BELL_VERSION_AT, BELL_FLAG_AT, BELL_RUNG_AT, BELL_COUNTERS_AT = 0, 8, 64, 68, 128
 SLEEP_NS_MAX, QUIET_NS_MAX = 50_000_000, 200_000_000
 LOST_GRACE_NS = 10_000_000
+LOOK_NS = 2_000_000
+"""Looking lasts so long at most."""
+ANNOUNCED_NS = 300_000
+"""So long it is looked for what a ring has announced: one that came before there was anything."""
+CROWDED_NS = 500_000
+"""Who waits so long for the processor that it has offered to others is in their way."""
+AWAY_NS, AWAY_NS_MAX = 5_000_000, 640_000_000
+"""So long it sleeps as usual then; each time twice as long."""
+BELL_AWAKE, BELL_ASLEEP, BELL_LOOKING = 0, 1, 2
+"""The word."""
 
+_FLAG_AND_RUNG = BELL_FLAG_AT // 8
 _SLEEPS, _WAKES, _CAP_ENDS, _LOST, _LATE = range(BELL_COUNTERS_AT // 8, BELL_COUNTERS_AT // 8 + 5)
 
 _SYS_FUTEX, _SYS_MEMBARRIER = 202, 324
@@ -46,6 +67,8 @@ _MEMBARRIER_GLOBAL_EXPEDITED, _MEMBARRIER_REGISTER_GLOBAL_EXPEDITED = 1 << 1, 1 
 _sleeping_syscall = ctypes.CDLL(None, use_errno=True).syscall
 _sleeping_syscall.argtypes = (ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long, ctypes.c_void_p)
 _sleeping_syscall.restype = ctypes.c_long
+_yield = ctypes.CDLL(None).sched_yield  # gives up the GIL too; os.sched_yield keeps it before Python 3.12
+_yield.argtypes, _yield.restype = (), ctypes.c_int
 _syscall = ctypes.PyDLL(None).syscall
 _syscall.argtypes = (ctypes.c_long, ctypes.c_void_p, ctypes.c_long, ctypes.c_long)
 _syscall.restype = ctypes.c_long
@@ -78,16 +101,18 @@ class Bell:
 
     `flag` is the word as a memoryview of one uint32: a hot producer inlines its own fence and `if bell.flag[0]:
     bell.wake()`.
-    `spin` is how often `wait` checks before it sleeps. `lost_grace_ns`: so long a producer's ring may still come when a
-    sleep has ended by its cap although something is there, before it counts as lost; on a busy machine a producer may
-    be put off between the two for longer than a consumer wants to wait for a statistic.
+    `look_ns`: so long `wait` looks at most before it sleeps (0: only for what is announced). `lost_grace_ns`: so long a
+    producer's ring may still come when a sleep has ended by its cap although something is there, before it counts as
+    lost; on a busy machine a producer may be put off between the two for longer than a consumer wants to wait for a
+    statistic.
     """
 
     __slots__ = (
-        "_address", "_cap_ns", "_fence", "_interrupted", "_word", "_words", "flag", "lost_grace_ns", "segment", "spin",
+        "_address", "_away_ns", "_away_until_ns", "_cap_ns", "_expected_ns", "_fence", "_interrupted", "_rung", "_word",
+        "_words", "flag", "look_ns", "lost_grace_ns", "segment",
     )  # fmt: skip
 
-    def __init__(self, view: memoryview, name: str = "bell", spin: int = 0) -> None:
+    def __init__(self, view: memoryview, name: str = "bell", look_ns: int = LOOK_NS) -> None:
         register_for_barriers()
         if len(view) < BELL_BYTES:
             raise VersionMismatch(name, f"{len(view)} bytes", f"{BELL_BYTES} bytes")
@@ -96,27 +121,30 @@ class Bell:
         if found != (BELL_MAGIC, BELL_VERSION):
             raise VersionMismatch(name, f"magic {found[0]:#x} version {found[1]}", f"version {BELL_VERSION}")
         self.flag = view[BELL_FLAG_AT : BELL_FLAG_AT + 4].cast("I")
+        self._rung = view[BELL_RUNG_AT : BELL_RUNG_AT + 4].cast("I")
         self._word = ctypes.c_uint32.from_buffer(self.flag)  # keeps the memory mapped as long as the address is used
         self._address = ctypes.addressof(self._word)
         self._fence = allocate_lock()
         self._interrupted = False
         self._cap_ns = SLEEP_NS_MAX
-        self.spin = spin
+        self.look_ns = look_ns
+        self._expected_ns = 4 * LOOK_NS  # how long a wait takes nowadays
+        self._away_ns, self._away_until_ns = AWAY_NS, 0
         self.lost_grace_ns = LOST_GRACE_NS
         self.segment: segment.Segment | None = None
 
     @classmethod
-    def create(cls, path: str, spin: int = 0) -> Bell:
-        return cls._over(segment.create(path, BELL_BYTES, format_bell), spin)
+    def create(cls, path: str, look_ns: int = LOOK_NS) -> Bell:
+        return cls._over(segment.create(path, BELL_BYTES, format_bell), look_ns)
 
     @classmethod
-    def attach(cls, path: str, spin: int = 0) -> Bell:
+    def attach(cls, path: str, look_ns: int = LOOK_NS) -> Bell:
         """Raises NotThere, VersionMismatch."""
-        return cls._over(segment.attach(path), spin)
+        return cls._over(segment.attach(path), look_ns)
 
     @classmethod
-    def _over(cls, file: segment.Segment, spin: int) -> Bell:
-        bell = cls(file.view, file.path, spin)
+    def _over(cls, file: segment.Segment, look_ns: int) -> Bell:
+        bell = cls(file.view, file.path, look_ns)
         bell.segment = file
         return bell
 
@@ -128,7 +156,11 @@ class Bell:
             self.wake()
 
     def wake(self) -> None:
-        self.flag[0] = 0
+        """Producer, having seen that the consumer waits."""
+        if self.flag[0] == BELL_LOOKING:
+            self._rung[0] = 1
+            return
+        self.flag[0] = BELL_AWAKE
         _syscall(_SYS_FUTEX, self._address, _FUTEX_WAKE, 1)
 
     def interrupt(self) -> None:
@@ -136,27 +168,59 @@ class Bell:
         self._interrupted = True
 
     def wait(self, ready: Callable[[], bool], timeout_s: float) -> bool:
-        """Consumer: sleep until `ready()`, a signal, or the timeout; returns what `ready()` said last."""
-        for _ in range(self.spin):
+        """Consumer: until `ready()`, a signal, or the timeout; returns what `ready()` said last."""
+        began_ns = monotonic_ns()
+        try:
+            return self._wait(ready, began_ns, began_ns + int(timeout_s * 1e9))
+        finally:
+            self.flag[0] = BELL_AWAKE
+            self._interrupted = False
+            took_ns = min(monotonic_ns() - began_ns, 8 * LOOK_NS)
+            self._expected_ns += (took_ns - self._expected_ns) >> 2
+
+    def _wait(self, ready: Callable[[], bool], now_ns: int, deadline_ns: int) -> bool:
+        flag, rung, fence = self.flag, self._rung, self._fence
+        look_ns = self.look_ns if self._expected_ns < self.look_ns else 0
+        while True:
+            rung[0] = 0
+            flag[0] = BELL_LOOKING if look_ns else BELL_ASLEEP
+            with fence:
+                pass
             if ready():
                 return True
-        flag = self.flag
-        deadline_ns = monotonic_ns() + int(timeout_s * 1e9)
-        try:
-            while True:
-                flag[0] = 1
-                with self._fence:
-                    pass
-                if ready():
+            if look_ns:
+                if self._look(now_ns, min(now_ns + look_ns, deadline_ns)) and ready():
                     return True
-                left_ns = deadline_ns - monotonic_ns()
-                if left_ns <= 0 or self._interrupted:
-                    return False
-                if self._sleep(min(left_ns, self._cap_ns), ready) or monotonic_ns() >= deadline_ns:
-                    return ready()
-        finally:
-            flag[0] = 0
-            self._interrupted = False
+                look_ns = 0  # now it sleeps, if all sources are still empty with the other word in place
+                continue
+            left_ns = deadline_ns - monotonic_ns()
+            if left_ns <= 0 or self._interrupted:
+                return False
+            signaled = self._sleep(min(left_ns, self._cap_ns), ready)
+            now_ns = monotonic_ns()
+            if ready():
+                return True
+            if signaled or now_ns >= deadline_ns:
+                return False
+            if not flag[0]:
+                look_ns = ANNOUNCED_NS
+
+    def _look(self, now_ns: int, until_ns: int) -> bool:
+        """Watch the word until it is rung (True), until then, or until others need the processor more."""
+        words, offer, clock = self._words, _yield, monotonic_ns
+        if now_ns < self._away_until_ns:
+            return False
+        while words[_FLAG_AND_RUNG] == BELL_LOOKING:
+            if now_ns >= until_ns or self._interrupted:
+                return False
+            offer()
+            then_ns, now_ns = now_ns, clock()
+            if now_ns - then_ns > CROWDED_NS:
+                self._away_until_ns = now_ns + self._away_ns
+                self._away_ns = min(2 * self._away_ns, AWAY_NS_MAX)
+                return False
+        self._away_ns = AWAY_NS
+        return True
 
     def _sleep(self, ns: int, ready: Callable[[], bool]) -> bool:
         """Sleep once and count how it ended; True when a signal ended it."""

@@ -28,6 +28,8 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     upstream_report_bytes: int = 4 << 20
     inner_ring_bytes: int = 16 << 20
     upstreams_max: int = 256
+    look_us: int = 2_000
+    """While requests come closer together than this, intake looks for the next one instead of sleeping; 0 = never."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
@@ -247,6 +249,7 @@ RANGES: dict[type[msgspec.Struct], dict[str, Range]] = {
         "upstream_report_bytes": (4 << 10, 1 << 30),
         "inner_ring_bytes": (64 << 10, 1 << 30),
         "upstreams_max": (1, 4_096),
+        "look_us": (0, 100_000),
     },
     SessionConfig: {
         "cancel_lead_ms": (1, _MS_MAX),

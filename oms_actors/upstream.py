@@ -115,6 +115,7 @@ class Upstream:
             _require_owner(runtime)
             _create(path, name, resolved.config.desk)
         client = Duplex.attach_client(str(path), bell)
+        client.bell.look_ns = resolved.config.desk.look_us * 1_000
         bell.wake()  # so that intake looks for new upstreams now
         file = os.stat(path).st_ino
         return cls(client, runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)

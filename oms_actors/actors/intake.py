@@ -44,7 +44,7 @@ from oms_actors.edges.upstreams import Upstreams
 from oms_actors.errors import Field, Reason
 from oms_actors.record import REQUEST_BYTES, REQUEST_FRAME_BYTES_MAX
 
-MS = 1_000_000
+US, MS = 1_000, 1_000_000
 CYCLE_BYTES = REQUEST_FRAME_BYTES_MAX
 """Requests of one cycle, and so of one journal frame: about this much, one upstream's last frame on top."""
 HEAR_BYTES = 1 << 20
@@ -81,6 +81,7 @@ class IntakeRole:
         self.log: logging.Logger = context.log
         self.resolved: Resolved = instance.read_desk(context.runtime)
         config = self.resolved.config
+        context.bell.look_ns = config.desk.look_us * US
         self.core = Intake(rules_of(config), exposure=Exposure(Risk(limits_of(config.risk))))
         self.upstreams = Upstreams(
             context.runtime / instance.UPSTREAMS, self.core, config.desk.upstreams_max, self._open_reader, self.log,
@@ -285,6 +286,8 @@ class IntakeRole:
         if not (taken or notes or spoilt):
             return False
         wall = time.time_ns()
+        if taken:
+            self._bell("sender").ring()  # an announcement: it wakes up while we decide
         batch = self.core.batch(self.journal.sequence, now, wall, self.view.read())
         for upstream in notes:
             batch.upstream(upstream)

@@ -8,6 +8,7 @@ the next frame. Reports leave (as that very frame) once they are durable.
 from __future__ import annotations
 
 import logging
+import os
 import struct
 import time
 from array import array
@@ -48,7 +49,9 @@ from oms_actors.errors import NotSent, Reason, WrongCaller
 from oms_actors.messages import Kind, Outcome, SessionEvent
 from oms_actors.record import REQUEST_BYTES, key_of, text
 
-MS = 1_000_000
+US, MS = 1_000, 1_000_000
+CORES_TO_LOOK = 4
+"""With fewer we would be in the way of others who look; intake announces what comes."""
 TAKE_BYTES = 1 << 19
 RELEASE_MAX = 4096
 ROOM_BYTES = 8 << 20
@@ -89,6 +92,8 @@ class SenderRole:
         self.log: logging.Logger = context.log
         self.resolved: Resolved = instance.read_desk(context.runtime)
         self.config = self.resolved.config
+        if (os.cpu_count() or 1) >= CORES_TO_LOOK:
+            context.bell.look_ns = self.config.desk.look_us * US
         self._bells: dict[str, Bell] = {}
         self._results_since = 0
         self._frames: deque[Frame] = deque()  # of intake's journal, taken and not looked at

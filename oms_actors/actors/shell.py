@@ -81,9 +81,9 @@ class Role(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a role gets from its shell. `vitals.enter_call` and `leave_call` go around calls that may take long;
-    `bell` is what the role's producers ring (`bell.spin` may be set); `crash.die` ends the process; `predecessor` says
-    how the process before this one ended, as the supervisor saw it ("" for none)."""
+    """What a role gets from its shell. `vitals.enter_call` and `leave_call` go around calls that may take long; `bell`
+    is what the role's producers ring (`bell.look_ns` may be set); `crash.die` ends the process; `predecessor` says how
+    the process before this one ended, as the supervisor saw it ("" for none)."""
 
     runtime: Path
     name: str
@@ -354,9 +354,9 @@ def _context(runtime: Path, name: str, crash: Crash) -> Context:
 def _bell(path: str) -> Bell:
     """A predecessor's doorbell is used on, because live producers have it mapped."""
     try:
-        return Bell.attach(path)
+        return Bell.attach(path, look_ns=0)
     except (NotThere, VersionMismatch):
-        return Bell.create(path)
+        return Bell.create(path, look_ns=0)
 
 
 def _serve(signals: frozenset[signal.Signals], context: Context, ref: pykka.ActorRef[Shell]) -> None:

@@ -78,7 +78,11 @@ static inline uint32_t *oms_flag(uint8_t *bell) {
 }
 
 static inline void oms_wake(uint8_t *bell) {
-    __atomic_store_n(oms_flag(bell), 0, __ATOMIC_RELEASE);
+    if (__atomic_load_n(oms_flag(bell), __ATOMIC_ACQUIRE) == OMS_BELL_LOOKING) { /* awake: no system call */
+        __atomic_store_n((uint32_t *)(bell + OMS_BELL_RUNG_AT), 1, __ATOMIC_RELEASE);
+        return;
+    }
+    __atomic_store_n(oms_flag(bell), OMS_BELL_AWAKE, __ATOMIC_RELEASE);
     syscall(SYS_futex, oms_flag(bell), FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 

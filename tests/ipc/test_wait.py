@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from ipc.errors import NotThere, VersionMismatch
-from ipc.wait import BELL_BYTES, Bell, format_bell
+from ipc.wait import AWAY_NS, BELL_ASLEEP, BELL_AWAKE, BELL_BYTES, BELL_LOOKING, Bell, format_bell
 
 
-def memory_bell(spin: int = 0) -> Bell:
+def memory_bell(look_ns: int = 0) -> Bell:
     view = memoryview(bytearray(BELL_BYTES))
     format_bell(view)
-    return Bell(view, spin=spin)
+    return Bell(view, look_ns=look_ns)
 
 
 def test_a_wait_with_something_ready_does_not_sleep() -> None:
@@ -96,11 +96,81 @@ def test_an_interrupt_ends_the_wait() -> None:
     assert bell.wait(lambda: True, timeout_s=60), "it ends one wait only"
 
 
-def test_a_spinning_consumer_does_not_sleep_for_what_comes_at_once() -> None:
-    bell = memory_bell(spin=10)
-    asked: list[int] = []
-    assert bell.wait(lambda: asked.append(1) or len(asked) > 5, timeout_s=60)  # type: ignore[func-returns-value]
-    assert bell.sleeps == 0
+def used_to_be_rung_at_once(bell: Bell) -> Bell:
+    for _ in range(20):
+        bell.wait(lambda: True, timeout_s=60)
+    return bell
+
+
+def test_a_consumer_that_is_rung_often_looks_and_is_found_without_a_sleep() -> None:
+    bell = used_to_be_rung_at_once(memory_bell(look_ns=60_000_000_000))
+    published: list[int] = []
+    seen: list[int] = []
+
+    def produce() -> None:
+        while bell.flag[0] != BELL_LOOKING:
+            os.sched_yield()
+        seen.append(bell.flag[0])
+        published.append(1)
+        bell.ring()
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    assert bell.wait(lambda: bool(published), timeout_s=60)
+    producer.join()
+    assert (seen, bell.sleeps, bell.flag[0]) == ([BELL_LOOKING], 0, 0)
+
+
+def test_a_consumer_that_is_rung_seldom_sleeps_at_once() -> None:
+    bell = memory_bell(look_ns=1_000_000)
+    words: list[int] = []
+    assert not bell.wait(lambda: words.append(bell.flag[0]) is not None, timeout_s=0.06)
+    assert set(words) == {BELL_ASLEEP}
+    assert bell.sleeps
+
+
+def test_looking_ends_and_then_the_consumer_sleeps() -> None:
+    bell = used_to_be_rung_at_once(memory_bell(look_ns=1_000_000))
+    words: list[int] = []
+    assert not bell.wait(lambda: words.append(bell.flag[0]) is not None, timeout_s=0.06)
+    assert (words[0], words[-1]) == (BELL_LOOKING, BELL_ASLEEP)
+    assert bell.sleeps
+
+
+def test_who_does_not_get_the_processor_back_looks_no_more_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, clock, looks = used_to_be_rung_at_once(memory_bell(look_ns=2_000_000)), [0], []
+    monkeypatch.setattr("ipc.wait.monotonic_ns", lambda: clock[0])
+    monkeypatch.setattr("ipc.wait._yield", lambda: clock.__setitem__(0, clock[0] + 1_000_000))
+    monkeypatch.setattr(Bell, "_futex_wait", lambda self, ns: 0)
+    for pause_ns in (0, 1, AWAY_NS - 2, 1, 2 * AWAY_NS):
+        clock[0] += pause_ns
+        before, asked = clock[0], []
+        bell.wait(lambda asked=asked: len(asked.append(1) or asked) > 2, timeout_s=60)
+        looks.append(clock[0] > before)
+    assert looks == [True, False, False, True, True], "each time it stays away twice as long"
+
+
+def test_a_ring_with_nothing_behind_it_announces_what_is_then_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell = memory_bell()
+    words: list[int] = []
+
+    def rung(self: Bell, ns: int) -> int:
+        self.flag[0] = 0
+        return 0
+
+    monkeypatch.setattr(Bell, "_futex_wait", rung)
+    assert bell.wait(lambda: words.append(bell.flag[0]) or len(words) > 2, timeout_s=60)  # type: ignore[func-returns-value]
+    assert words == [BELL_ASLEEP, BELL_AWAKE, BELL_LOOKING]
+
+
+def test_a_late_producer_that_saw_somebody_looking_does_not_hide_a_sleeper_from_the_next_one() -> None:
+    mine = memory_bell()
+    mine.flag[0] = BELL_LOOKING
+    flag = mine.flag[0]
+    mine.flag[0] = BELL_ASLEEP  # falls asleep between the producer's look and its word
+    assert flag == BELL_LOOKING
+    mine._rung[0] = 1  # what the late one does
+    assert mine.flag[0] == BELL_ASLEEP, "the next producer sees that it has to wake"
 
 
 def test_a_bell_file_is_shared_by_all_who_attach(shm: Path) -> None:

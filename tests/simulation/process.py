@@ -65,7 +65,7 @@ class Blow:
 class _Bell:
     """The process's own doorbell: nobody sleeps here, the world lets time pass."""
 
-    spin = 0
+    look_ns = 0
 
     def __init__(self, process: Process) -> None:
         self._process = process
