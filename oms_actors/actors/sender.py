@@ -104,6 +104,7 @@ class SenderRole:
         self._shown_until_ns = 0  # then what is shown of the throttle is out of date (monotonic)
         self._room_ns = 0  # not before then has the adapter room (monotonic)
         self._kills: tuple[Kill, ...] = ()
+        self._silent: list[bytes] = []  # frames written that tell nobody anything: handed on once the calls are made
 
     # -- life -------------------------------------------------------------------------------------------------------
 
@@ -281,6 +282,7 @@ class SenderRole:
         self._more = released == RELEASE_MAX or unfinished or waits
         if calls:
             self._call(calls)
+        self._hand_on()
         self._publish()
         core.put_away()
         return busy
@@ -366,11 +368,21 @@ class SenderRole:
         inject.point("sender.synced")
         self._histograms[2].record(monotonic_ns() - before)
         self._results_since = 0
-        ring = self.out_ring
-        if ring is not None and (len(frame) > ring.frame_bytes_max or not ring.try_put(frame)):
-            self.page["hints_dropped"] += 1
+        self._silent.append(frame)
+        if tells or len(self.core.calls) != 1:
+            self._hand_on()
         if tells:
             self._bell("intake").ring()
+
+    def _hand_on(self) -> None:
+        """Shows intake what has been written. Where nobody is told anything, the one call comes first."""
+        if not self._silent:
+            return
+        ring = self.out_ring
+        for frame in self._silent:
+            if ring is not None and (len(frame) > ring.frame_bytes_max or not ring.try_put(frame)):
+                self.page["hints_dropped"] += 1
+        self._silent.clear()
         inject.point("sender.handed_on")
 
     def _call(self, calls: list[Call]) -> None:

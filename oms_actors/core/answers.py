@@ -89,7 +89,7 @@ def reasons(requests: bytes) -> list[int]:
 def acceptances(kinds: bytes | bytearray, requests: bytes | bytearray, wall_ns: int) -> bytearray:
     """The reports that tell the upstreams of these requests that they are accepted."""
     if len(kinds) == 1:
-        return _acceptance(requests, wall_ns)
+        return acceptance(requests, wall_ns)
     reports = bytearray(_TEMPLATE * len(kinds))
     reports[2::REPORT_BYTES] = requests[2::REQUEST_BYTES]
     reports[3::REPORT_BYTES] = kinds.translate(_EXEC_TYPE)
@@ -102,7 +102,7 @@ def acceptances(kinds: bytes | bytearray, requests: bytes | bytearray, wall_ns: 
     return reports
 
 
-def _acceptance(request: bytes | bytearray, wall_ns: int) -> bytearray:
+def acceptance(request: bytes | bytearray, wall_ns: int) -> bytearray:
     """The same for one request, in a sixth of the time."""
     kind, quantity = request[0], request[AT_QUANTITY:AT_PRICE]
     return bytearray().join((

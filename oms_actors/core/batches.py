@@ -53,6 +53,9 @@ _NEW, _PARTIALLY_FILLED, _FILLED = int(OrdStatus.NEW), int(OrdStatus.PARTIALLY_F
 _LAST = struct.Struct("<qq")
 """Quantity and price of a fill, at byte 48 of its report."""
 _NO_FILL = bytes(_LAST.size)
+_NO_REASON = bytes(4)
+_INTENT = struct.Struct("<B7sQ176s")
+"""A request as it goes out unchanged: kind, the rest of its head, sequence, the rest."""
 _IN, _OUT, _OF_RESULT = REQUEST_BYTES // 8, REPORT_BYTES // 8, RESULT.size // 8
 # Words of a report and the words of the request that they repeat: price, number, the ids (account, client order id,
 # original id, symbol: 13 words).
@@ -87,6 +90,12 @@ class Batches(Changes):
 
     def take(self, payload: bytes) -> int:
         """As Sender.take."""
+        if len(payload) == REQUEST_BYTES and payload[0] == NEW and self.crossing is None:  # one order that came alone
+            if payload[28:32] != _NO_REASON:
+                return super().take(payload)
+            self._admit_order(payload)
+            self.counters["received"] += 1
+            return 1
         if len(payload) < FEW * REQUEST_BYTES or self.crossing is not None or self.risk.limits is not NO_LIMITS:
             return super().take(payload)
         count = 0
@@ -144,14 +153,33 @@ class Batches(Changes):
     def release(self, limit: int, cancels_only: bool = False) -> int:
         """As Sender.release."""
         others = self._resends or self.risk.enabled or self.cancel_lane.head() is not None
-        if others or cancels_only or not self._sends_runs or len(self.lane) < FEW:
+        if others or cancels_only or not self._sends_runs:
             return super().release(limit, cancels_only)
+        if len(self.lane) < FEW:
+            return self._release_few(limit)
         released = 0
         while released < limit:
             run = self._release_run(limit - released) or super().release(1)
             if not run:
                 break
             released += run
+        return released
+
+    def _release_few(self, limit: int) -> int:
+        """Of a short line, each for itself: only the throttle stands in the way of a plain order."""
+        lane, out, released = self.lane, self.out, 0
+        while released < limit and (item := lane.head()) is not None:
+            if not _is_plain(item):  # type: ignore[arg-type]
+                return released + super().release(limit - released)
+            if not self.throttle.take(self.now):
+                break
+            lane.pop()
+            sequence, record = self.base + len(out), item.record  # type: ignore[attr-defined]
+            intent = _INTENT.pack(_INTENT_NEW, record[1:8], sequence, record[16:])
+            out.append(intent)
+            self.apply_intent(item, sequence)  # type: ignore[arg-type]
+            self.calls.append((sequence, item, intent))
+            released += 1
         return released
 
     def _release_run(self, limit: int) -> int:

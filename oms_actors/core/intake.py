@@ -28,12 +28,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
-from oms_actors.core.answers import Run, acceptances, departed, reasons, refusal_status, reports_of, runs
+from oms_actors.core.answers import Run, acceptance, acceptances, departed, reasons, refusal_status, reports_of, runs
 from oms_actors.core.carried import Carried
 from oms_actors.core.exposure import Exposure
 from oms_actors.core.hours import SessionState
 from oms_actors.core.reports import report
-from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault, Plain, broken_rule, undecodable
+from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault, Plain, broken_rule, is_plain_new, undecodable
 from oms_actors.core.risk import Risk
 from oms_actors.errors import Field, Reason
 from oms_actors.messages import ExecType, Flag, Kind, OrdStatus, ReportFlag, SessionEvent, Side
@@ -64,6 +64,9 @@ PLACE_BYTES = 16
 _PLACES = 1 << 32
 _WORDS = REQUEST_BYTES // 8
 _STAMP = struct.Struct("<QIIIHH")  # sequence, upstream, session, epoch, reason, field at byte 8
+_KEPT = struct.Struct("<6sHQIIIHH8sq136sQ")
+"""A request: head | partition, sequence, upstream, session, epoch, reason, field | send time | receive time | what it
+asks for | order number. What stands between bars is ours."""
 _FEW, _TOO_FEW = 32, 2
 """So many requests are not worth another try at once; so many are not worth the first."""
 
@@ -144,6 +147,9 @@ class Intake:
 
     def apply(self, payload: bytes, sequence: int) -> None:
         """Takes in a frame of intake's journal; `sequence` is that of its first record."""
+        if len(payload) == REQUEST_BYTES:  # an order that came alone
+            self._apply_request(payload, sequence)
+            return
         for kinds, data in runs(payload):
             kind = kinds[0]
             if kind in (NEW, MODIFY, CANCEL):
@@ -156,6 +162,20 @@ class Intake:
             elif kind == Kind.SESSION:
                 self._apply_roll(data)
             sequence += len(kinds)
+
+    def _apply_request(self, record: bytes, sequence: int) -> None:
+        """As `_apply_requests` for one."""
+        _, _, _, number, _, epoch, reason, _, _, _, _, _ = _KEPT.unpack(record)
+        if not reason:
+            self.ids.add(record[KEY])
+            if record[0] == NEW:
+                self.waiting.add(sequence)
+        self._moved(number, epoch)
+
+    def _moved(self, number: int, epoch: int) -> None:
+        """An upstream's ring has been taken in up to a place, of which a record keeps the low bits."""
+        upstream = self.upstreams[number]
+        upstream.place += (epoch - upstream.place // PLACE_BYTES) % _PLACES * PLACE_BYTES
 
     def _apply_requests(self, kinds: bytes, data: bytes, sequence: int) -> None:
         keys = [data[at : at + KEY_BYTES] for at in range(KEY.start, len(data), REQUEST_BYTES)]
@@ -170,8 +190,7 @@ class Intake:
         with memoryview(data).cast("I") as words:
             numbers, places = words[4 :: 2 * _WORDS].tolist(), words[6 :: 2 * _WORDS].tolist()
         for number, place in dict(zip(numbers, places, strict=True)).items():
-            upstream = self.upstreams[number]
-            upstream.place += (place - upstream.place // PLACE_BYTES) % _PLACES * PLACE_BYTES
+            self._moved(number, place)
 
     def _apply_upstream(self, record: bytes) -> None:
         _, _, state, number, intakes, senders, name, token, place = UPSTREAM.unpack(record)
@@ -253,6 +272,8 @@ class Batch:
     def take(self, pieces: list[Piece]) -> None:
         """Decides about requests in the order of their arrival."""
         pieces = [piece for piece in pieces if piece.data]
+        if len(pieces) == 1 and len(pieces[0].data) == REQUEST_BYTES and self._admit_one(pieces[0]):
+            return
         if sum(len(piece.data) for piece in pieces) <= _TOO_FEW * REQUEST_BYTES:
             for piece in pieces:
                 self._one_by_one(piece)
@@ -274,6 +295,32 @@ class Batch:
         else:
             self._take(piece._replace(data=piece.data[:half]))
             self._take(piece._replace(data=piece.data[half:]))
+
+    # -- one alone ----------------------------------------------------------------------------------------------------
+
+    def _admit_one(self, piece: Piece) -> bool:
+        """Admits a plain order against which there is nothing to say. It decides as `_one_by_one` does, in a fraction
+        of the time: who sends one order at a time waits for each."""
+        number, place, record = piece
+        core, key, sequence = self.core, record[KEY], self.sequence
+        if (
+            not is_plain_new(record)
+            or core.exposure.watching or core.exposure.active
+            or key in core.ids or key in self._ids or core.carried.knows(key)
+            or NEW in self._closed
+            or len(core.waiting) + self._waiting >= core.rules.capacity
+        ):  # fmt: skip
+            return False
+        kept = _KEPT.pack(
+            record[:6], 0, sequence, number, 0, place // PLACE_BYTES % _PLACES, 0, 0, record[32:40], self.now_ns,
+            record[48:184], sequence,
+        )  # fmt: skip
+        self._ids.add(key)
+        self._waiting += 1
+        self.accepted += 1
+        self._append(kept, 1)
+        self._told.append(lambda: (Answer(number, sequence, acceptance(kept, self.wall_ns)),))
+        return True
 
     # -- all at once --------------------------------------------------------------------------------------------------
 

@@ -517,7 +517,7 @@ class Ledger:
     @property
     def rolling(self) -> bool:
         """Is the old trade date's end being carried out? No request of the new one may come in between."""
-        return any(wish.mass is Mass.ROLL for wish in self.mass_actions.values())
+        return bool(self.mass_actions) and any(wish.mass is Mass.ROLL for wish in self.mass_actions.values())
 
     # -- reports --------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,9 @@ they tell which record and why. `tests/intake` holds the two against each other.
 
 from __future__ import annotations
 
-from itertools import compress
+import struct
+from functools import lru_cache
+from itertools import compress, product
 from operator import not_
 from typing import NamedTuple
 
@@ -33,8 +35,10 @@ from oms_actors.record import (
     AT_FLAGS,
     AT_ORDER_NUMBER,
     AT_ORIG,
+    AT_QUANTITY,
     AT_SYMBOL,
     KEY_BYTES,
+    NO_ID,
     REQUEST,
     REQUEST_BYTES,
     VERSION,
@@ -147,6 +151,37 @@ def _expiry(tif: int, expire_ns: int) -> Fault | None:
     if tif == TimeInForce.GTD:
         return None if expire_ns > 0 else Fault(Reason.MISSING, Field.EXPIRE_TIME, expire_ns, INT64_MAX)
     return Fault(Reason.NOT_ALLOWED, Field.EXPIRE_TIME, expire_ns) if expire_ns else None
+
+
+# -- one plain order --------------------------------------------------------------------------------------------------
+
+_PLAIN_HEADS = frozenset(
+    bytes((NEW, VERSION, side, OrderType.LIMIT, tif, flags))
+    for side, tif, flags in product((Side.BUY, Side.SELL), _TIFS - {TimeInForce.GTD}, (0, Flag.POST_ONLY))
+)
+_FOUR = struct.Struct("<qqqq")
+"""Quantity, price, stop price, expiry at 48."""
+
+
+def is_plain_new(record: bytes) -> bool:
+    """Is this surely an order that `undecodable` and `broken_rule` let pass? False says nothing. Most orders are like
+    that, and one that comes alone is waited for."""
+    quantity, price, stop_price, expire_ns = _FOUR.unpack_from(record, AT_QUANTITY)
+    return (
+        record[:6] in _PLAIN_HEADS
+        and quantity > 0 and price > 0 and not stop_price and not expire_ns
+        and record[AT_ORIG:AT_SYMBOL] == NO_ID
+        and record[AT_SYMBOL] > 0 and _is_name(record[AT_SYMBOL:AT_ORDER_NUMBER])
+        and _is_name(record[AT_ACCOUNT:AT_CLIENT_ORDER_ID])
+        and record[AT_CLIENT_ORDER_ID] > 0
+        and not record[AT_CLIENT_ORDER_ID:AT_ORIG].rstrip(b"\0").translate(None, _GRAPHIC)
+    )  # fmt: skip
+
+
+@lru_cache(4096)
+def _is_name(field: bytes) -> bool:
+    """Printable ASCII and then padding. Symbols and accounts come again and again."""
+    return not field.rstrip(b"\0").translate(None, _GRAPHIC)
 
 
 # -- a whole frame ----------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from typing import Protocol
 class File(Protocol):
     """An open file, addressed by position only."""
 
-    def pwrite(self, parts: list[bytes], offset: int) -> None:
-        """Writes all parts at `offset` or raises."""
+    def pwrite(self, data: bytes, offset: int) -> None:
+        """Writes all of it at `offset` or raises."""
 
     def pread(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes; fewer at the end of the file."""
@@ -59,12 +59,10 @@ class OsFile:
     def __init__(self, fd: int) -> None:
         self._fd = fd
 
-    def pwrite(self, parts: list[bytes], offset: int) -> None:
-        written = os.pwritev(self._fd, parts, offset)
-        wanted = sum(map(len, parts))
-        while written < wanted:  # a signal or a quota cut it short: the rest, or the error that says why
-            rest = b"".join(parts)[written:]
-            written += os.pwrite(self._fd, rest, offset + written)
+    def pwrite(self, data: bytes, offset: int) -> None:
+        written = os.pwrite(self._fd, data, offset)
+        while written < len(data):  # a signal or a quota cut it short: the rest, or the error that says why
+            written += os.pwrite(self._fd, data[written:], offset + written)
 
     def pread(self, size: int, offset: int) -> bytes:
         return os.pread(self._fd, size, offset)

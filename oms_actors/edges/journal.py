@@ -24,10 +24,11 @@ from zlib import crc32
 
 from oms_actors.edges.disk import Disk, File
 from oms_actors.edges.journal_format import (
-    CRC_FROM,
     FRAME,
+    FRAME_FRONT,
     FRAME_MAGIC,
     FRAME_MAX_BYTES,
+    FRAME_REST,
     HEAD,
     VERSION,
     Frame,
@@ -299,14 +300,13 @@ class JournalWriter:
             raise JournalFailed(self._failed)
         if self.offset + size > self._end:
             self._roll(wall_ns, size)
-        body = FRAME.pack(
-            FRAME_MAGIC, len(payload), 0, VERSION, count, self.generation, self.sequence, self._synced, wall_ns,
-            mono_ns, input_,
-        )  # fmt: skip
-        crc = crc32(payload, crc32(body[CRC_FROM:]))
-        head = body[:8] + crc.to_bytes(4, "little") + body[CRC_FROM:]
+        rest = FRAME_REST.pack(
+            VERSION, count, self.generation, self.sequence, self._synced, wall_ns, mono_ns, input_
+        )
+        front = FRAME_FRONT.pack(FRAME_MAGIC, len(payload), crc32(payload, crc32(rest)))
+        frame = b"".join((front, rest, payload))
         try:
-            self._file.pwrite([head, payload], HEAD.size + self.offset - self._start)
+            self._file.pwrite(frame, HEAD.size + self.offset - self._start)
         except OSError as error:
             raise self._fail("write", error) from error
         self.offset += size
@@ -317,7 +317,7 @@ class JournalWriter:
         mark[MARK_CHECK] = self.offset ^ self.sequence
         if not self._power:
             self._publish_durable()
-        return head + payload
+        return frame
 
     def sync(self) -> None:
         """After this, everything appended survives what `durability` promises. JournalFailed: the process must end."""
@@ -396,7 +396,7 @@ class JournalWriter:
         else:
             self._file, self._spare = self._spare, None
             try:
-                self._file.pwrite([head], 0)
+                self._file.pwrite(head, 0)
                 self._file.sync()
                 self.disk.rename(self._spare_name, name)
             except OSError as error:

@@ -28,6 +28,8 @@ from oms_actors.errors import OmsError
 
 FRAME = struct.Struct("<IIIHHQQQqqQ")
 """magic, payload bytes, crc, version, records, generation, first sequence, synced_up_to, wall_ns, mono_ns, input."""
+FRAME_FRONT, FRAME_REST = struct.Struct("<III"), struct.Struct("<HHQQQqqQ")
+"""The same in two: what its CRC does not cover, and what it does."""
 HEAD = struct.Struct("<8sIIQQQQqQQ56x")
 """magic, version, crc, generation, start offset, first sequence, desk, wall_ns, boot, synced_up_to."""
 FRAME_MAGIC = 0x4A534D4F  # "OMSJ"

@@ -191,7 +191,7 @@ def _settle(disk: Disk, last: _Walk, power: bool) -> None:
     try:
         if power and last.synced < last.end:
             at = max(last.synced, start) - start
-            file.pwrite([last.data[at - last.base : last.end - start - last.base]], HEAD.size + at)
+            file.pwrite(last.data[at - last.base : last.end - start - last.base], HEAD.size + at)
         file.truncate(HEAD.size + last.end - start)
         if power:
             file.sync()

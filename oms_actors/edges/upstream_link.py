@@ -118,6 +118,8 @@ class Link:
             self.parked = str(error)
             requests.rewind()
             return []
+        if len(frames) == 1 and len(frames[0]) == REQUEST_BYTES:  # one request, for which somebody waits
+            return [Piece(self.number, requests.position, frames[0])]
         odd = any(len(frame) % REQUEST_BYTES or len(frame) > REQUEST_FRAME_BYTES_MAX for frame in frames)
         if odd or sum(map(len, frames)) > REQUEST_FRAME_BYTES_MAX:  # joined, the last one may be too many
             return [Piece(self.number, requests.position, frame) for frame in frames]

@@ -212,6 +212,8 @@ class Upstreams:
 
     def notes(self) -> list[Upstream]:
         """The UPSTREAM records to write, which come before any request in their frame."""
+        if not (self._noting or self._changed_state or self._joining):
+            return []
         known, changed = self._core.upstreams, self._changed_state
         progress = {number: link.progress for number, link in self._noting.items()}
         told = [
@@ -223,6 +225,8 @@ class Upstreams:
 
     def noted(self, last: Said) -> None:
         """They are durable: new rings are served."""
+        if not (self._noting or self._changed_state or self._joining):
+            return
         for link in self._noting.values():
             link.noted = link.spoken
         self._noting.clear()

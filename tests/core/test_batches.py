@@ -192,7 +192,7 @@ def _one_by_one(core: Sender, answers: bytes) -> None:
 def test_a_run_decides_as_its_records_would_one_by_one(seed: int, odd: float, rate: int) -> None:
     pair = Pair(seed, rate)
     for _ in range(40):
-        pair.cycle(pair.chance.choice((0, 3, 40, 120)), odd)
+        pair.cycle(pair.chance.choice((0, 1, 3, 40, 120)), odd)
 
 
 def test_finished_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) -> None:

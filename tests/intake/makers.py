@@ -34,9 +34,12 @@ def core_with(upstreams: int = 2) -> Intake:
 
 
 class OneByOne(Batch):
-    """The same decisions without the way by columns."""
+    """The same decisions without the way by columns, and without the short one for a plain order alone."""
 
     def _admit(self, pieces: list[Piece]) -> bool:
+        return False
+
+    def _admit_one(self, piece: Piece) -> bool:
         return False
 
 

@@ -43,6 +43,15 @@ def change(record: bytes, at: int, value: int | bytes) -> bytes:
     return record[:at] + data + record[at + len(data) :]
 
 
+def test_a_plain_order_alone_goes_the_short_way_and_gets_the_same_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = Piece(1, 1 << 40, records(new(1)))
+    long = decide(core_with(), 7, [piece], kind=OneByOne)
+    monkeypatch.setattr(Batch, "_one_by_one", lambda self, piece: pytest.fail("the long way"))
+    batch = decide(core_with(), 7, [piece])
+    assert batch.payload() == long.payload()
+    assert said(batch.answers()) == said(long.answers())
+
+
 def test_a_plain_mixture_goes_by_columns() -> None:
     frame = records(
         new(1), new(2, side="SELL", time_in_force="GTC", post_only=True),

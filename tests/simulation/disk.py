@@ -124,8 +124,7 @@ class SimFile:
     def __init__(self, disk: SimDisk, data: FileData) -> None:
         self._disk, self._data = disk, data
 
-    def pwrite(self, parts: list[bytes], offset: int) -> None:
-        data = b"".join(parts)
+    def pwrite(self, data: bytes, offset: int) -> None:
         try:
             self._disk.point("disk.write")
         except BaseException:

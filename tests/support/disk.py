@@ -39,8 +39,7 @@ class FakeFile:
     def __init__(self, disk: FakeDisk, name: str, inode: _Inode) -> None:
         self._disk, self._name, self._inode = disk, name, inode
 
-    def pwrite(self, parts: list[bytes], offset: int) -> None:
-        data = b"".join(parts)
+    def pwrite(self, data: bytes, offset: int) -> None:
         inode = self._inode
         end = offset + len(data)
         self._disk.called("pwrite", self._name)
