@@ -1,6 +1,7 @@
 """The ways to get frames from one process to another that the ring benchmarks compare: one interface, four links.
 
-A link is made before the fork. `put` blocks while the link is full, `take` until there is a frame.
+A link is made before the fork. `put` blocks while the link is full, `take` until there is a frame. The ring shows its
+frames where they lie until the next `take`, as it does to the desk's own processes; the others give copies.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import faster_fifo
@@ -23,7 +24,7 @@ RECORD_BYTES = 192
 
 class Link(Protocol):
     def writer(self) -> Callable[[bytes], object]: ...
-    def reader(self) -> Callable[[], list[bytes]]: ...
+    def reader(self) -> Callable[[], Sequence[bytes | memoryview]]: ...
     def finish(self) -> None:
         """In the writer's process, before it ends: what was put is on its way."""
 
@@ -48,13 +49,13 @@ class Ring(Link):
 
         return put
 
-    def reader(self) -> Callable[[], list[bytes]]:
+    def reader(self) -> Callable[[], Sequence[bytes | memoryview]]:
         reader = open_reader(f"{self.folder}/a.ring")
         bell = Bell.attach(f"{self.folder}/a.bell", self.look_ns)
 
-        def take() -> list[bytes]:
+        def take() -> Sequence[bytes | memoryview]:
             reader.commit()  # what was taken the last time has been acted upon
-            while not (frames := reader.peek_many(1 << 20)):
+            while not (frames := reader.peek_views(1 << 20)):
                 bell.wait(reader.ready, 60)
             return frames
 

@@ -53,7 +53,7 @@ def measure(name: str, trips: int) -> list[int]:
         put(record)
         answer = take()
         times.append(time.perf_counter_ns() - began)
-        if answer != [record]:
+        if list(answer) != [record]:
             raise WrongAnswer(f"{name}: trip {number} brought {answer!r}")
     if os.waitpid(pid, 0)[1]:
         raise WrongAnswer(f"the other side of {name} failed")

@@ -2,8 +2,9 @@
 
     python -m bench.ring_throughput [--seconds 0.5] [--runs 3] [--json]
 
-The ring against faster-fifo, multiprocessing.Queue and a pipe in the same run. The consumer copies every frame out and
-checks its number (they are made beforehand and repeat), its length, and how many there were in the end.
+The ring against faster-fifo, multiprocessing.Queue and a pipe in the same run. The consumer checks every frame's number
+(they are made beforehand and repeat), its length, and how many there were in the end. It looks at the ring's frames
+where they lie, as the desk's own processes do; the other links know only copies.
 """
 
 from __future__ import annotations

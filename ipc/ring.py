@@ -224,6 +224,12 @@ class RingReader(_End):
 
     def peek(self) -> bytes | None:
         """A copy of the next frame not peeked yet; None when there is none. Raises RingCorrupt, again and again."""
+        frame = self.peek_view()
+        return None if frame is None else frame.tobytes()
+
+    def peek_view(self) -> memoryview | None:
+        """Like `peek`, where it lies: valid until `commit`, and only as good as the producer, who could still write
+        into it."""
         position = self._position
         if position == self._tail_seen and not self._look():
             return None
@@ -231,26 +237,29 @@ class RingReader(_End):
         word = _DATA_WORD + (at >> 3)
         length = words[word] - _FRAME
         if words[word + 1] != position or not 0 <= length <= self.frame_bytes_max:
-            return self.peek() if self._wrap() else None
+            return self.peek_view() if self._wrap() else None
         size = length + _ROUND & _MASK
         if at + size > self.capacity_bytes or position + size > self._tail_seen:
             raise self._corrupt(f"frame of {length} bytes goes beyond tail {self._tail_seen} or the ring's end")
         begin = _PAYLOAD_AT + at
-        payload = self._view[begin : begin + length].tobytes()
         at += size
         self._at = at if at < self.capacity_bytes else 0
         self._position = position + size
-        return payload
+        return self._view[begin : begin + length]
 
     def peek_many(self, max_bytes: int) -> list[bytes]:
         """Copies of the next frames: as many as there are, ending with the one that reaches `max_bytes`."""
-        payloads: list[bytes] = []
-        peek = self.peek
+        return [frame.tobytes() for frame in self.peek_views(max_bytes)]
+
+    def peek_views(self, max_bytes: int) -> list[memoryview]:
+        """Like `peek_many`, where they lie (see `peek_view`)."""
+        frames: list[memoryview] = []
+        peek = self.peek_view
         left = max_bytes
-        while left > 0 and (payload := peek()) is not None:
-            payloads.append(payload)
-            left -= len(payload) + FRAME_HEADER_BYTES
-        return payloads
+        while left > 0 and (frame := peek()) is not None:
+            frames.append(frame)
+            left -= len(frame) + FRAME_HEADER_BYTES
+        return frames
 
     def commit(self) -> None:
         """Everything peeked so far has been acted upon: its room goes back to the producer."""

@@ -11,6 +11,7 @@ they tell which record and why. `tests/intake` holds the two against each other.
 
 from __future__ import annotations
 
+import re
 import struct
 from functools import lru_cache
 from itertools import compress, product
@@ -159,6 +160,7 @@ _PLAIN_HEADS = frozenset(
     bytes((NEW, VERSION, side, OrderType.LIMIT, tif, flags))
     for side, tif, flags in product((Side.BUY, Side.SELL), _TIFS - {TimeInForce.GTD}, (0, Flag.POST_ONLY))
 )
+_is_id = re.compile(rb"[!-~]+\0*").fullmatch
 _FOUR = struct.Struct("<qqqq")
 """Quantity, price, stop price, expiry at 48."""
 
@@ -173,8 +175,7 @@ def is_plain_new(record: bytes) -> bool:
         and record[AT_ORIG:AT_SYMBOL] == NO_ID
         and record[AT_SYMBOL] > 0 and _is_name(record[AT_SYMBOL:AT_ORDER_NUMBER])
         and _is_name(record[AT_ACCOUNT:AT_CLIENT_ORDER_ID])
-        and record[AT_CLIENT_ORDER_ID] > 0
-        and not record[AT_CLIENT_ORDER_ID:AT_ORIG].rstrip(b"\0").translate(None, _GRAPHIC)
+        and _is_id(record, AT_CLIENT_ORDER_ID, AT_ORIG) is not None
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ class Feed:
         frames: list[Frame] = []
         if self.ring is not None:
             try:
-                hints = self.ring.peek_many(max_bytes)
+                hints = self.ring.peek_views(max_bytes)  # our own process wrote them
             except RingCorrupt as error:
                 self.corrupt, self.ring, hints = str(error), None, []
             for data in hints:
@@ -46,7 +46,7 @@ class Feed:
         if self.ring is not None:
             self.ring.commit()
 
-    def _hint(self, data: bytes, frames: list[Frame], max_bytes: int) -> None:
+    def _hint(self, data: memoryview, frames: list[Frame], max_bytes: int) -> None:
         _, size, _, _, count, generation, sequence, _, wall, mono, input_ = FRAME.unpack_from(data)
         while sequence > self.next_sequence:
             more = self._read(max_bytes)
@@ -56,7 +56,8 @@ class Feed:
         if sequence == self.next_sequence:
             offset = self.reader.position.offset
             end = offset + FRAME.size + size
-            frames.append(Frame(sequence, count, generation, offset, end, wall, mono, input_, data[FRAME.size :]))
+            payload = data[FRAME.size :].tobytes()
+            frames.append(Frame(sequence, count, generation, offset, end, wall, mono, input_, payload))
             self.next_sequence = sequence + count
             self.reader.position = Position(generation, end)
             self._moved = True

@@ -31,6 +31,7 @@ class AnyUseOfARing(RuleBasedStateMachine):
         self.published: list[bytes] = []
         self.peeked = 0
         self.put = 0
+        self.lying: list[tuple[memoryview, bytes]] = []
 
     @rule(length=st.integers(0, CAPACITY // 4 - 16))
     def puts(self, length: int) -> None:
@@ -55,8 +56,20 @@ class AnyUseOfARing(RuleBasedStateMachine):
         assert frames or self.peeked == len(self.published)
         self.peeked += len(frames)
 
+    @rule(max_bytes=st.integers(1, CAPACITY))
+    def peeks_where_they_lie(self, max_bytes: int) -> None:
+        frames = self.reader.peek_views(max_bytes)
+        self.lying += zip(frames, self.published[self.peeked :], strict=False)
+        assert frames or self.peeked == len(self.published)
+        self.peeked += len(frames)
+
+    @invariant()
+    def what_lies_in_the_ring_stays_there_until_the_commit(self) -> None:
+        assert all(frame == published for frame, published in self.lying)
+
     @rule()
     def commits(self) -> None:
+        self.lying.clear()
         self.reader.commit()
         del self.published[: self.peeked]
         self.peeked = 0
