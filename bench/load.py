@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import mmap
 import resource
@@ -16,6 +15,7 @@ from collections import Counter
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
+from ipc.proc import fine_timers
 from oms_actors.messages import ExecType, Kind, NewOrder
 from oms_actors.record import AT_ACCOUNT, AT_CLIENT_ORDER_ID, REPORT_BYTES, REQUEST_BYTES, encode
 from oms_actors.upstream import RingFull, Upstream
@@ -214,11 +214,6 @@ def paced(upstream: Upstream, orders: int, rate: int, path: str) -> dict[str, An
     with open(path, "r+b") as file, memoryview(mmap.mmap(file.fileno(), 0)).cast("q") as words:
         _await_go()
         return pace(upstream, requests, rate, words)
-
-
-def fine_timers() -> None:
-    """This process's sleeps end within a microsecond instead of 50 (prctl(PR_SET_TIMERSLACK))."""
-    ctypes.CDLL(None).prctl(29, ctypes.c_ulong(1), 0, 0, 0)
 
 
 def _await_go() -> None:

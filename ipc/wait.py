@@ -101,15 +101,16 @@ class Bell:
 
     `flag` is the word as a memoryview of one uint32: a hot producer inlines its own fence and `if bell.flag[0]:
     bell.wake()`.
-    `look_ns`: so long `wait` looks at most before it sleeps (0: only for what is announced). `lost_grace_ns`: so long a
-    producer's ring may still come when a sleep has ended by its cap although something is there, before it counts as
-    lost; on a busy machine a producer may be put off between the two for longer than a consumer wants to wait for a
-    statistic.
+    `look_ns`: so long `wait` looks at most before it sleeps (0: only for what is announced). `early_ns`: so long before
+    its timeout it is awake and looks, in order to be on time (0: it is as late as a wake-up takes). `lost_grace_ns`: so
+    long a producer's ring may still come when a sleep has ended by its cap although something is there, before it
+    counts as lost; on a busy machine a producer may be put off between the two for longer than a consumer wants to wait
+    for a statistic.
     """
 
     __slots__ = (
         "_address", "_away_ns", "_away_until_ns", "_cap_ns", "_expected_ns", "_fence", "_interrupted", "_rung", "_word",
-        "_words", "flag", "look_ns", "lost_grace_ns", "segment",
+        "_words", "early_ns", "flag", "look_ns", "lost_grace_ns", "segment",
     )  # fmt: skip
 
     def __init__(self, view: memoryview, name: str = "bell", look_ns: int = LOOK_NS) -> None:
@@ -128,6 +129,7 @@ class Bell:
         self._interrupted = False
         self._cap_ns = SLEEP_NS_MAX
         self.look_ns = look_ns
+        self.early_ns = 0
         self._expected_ns = 4 * LOOK_NS  # how long a wait takes nowadays
         self._away_ns, self._away_until_ns = AWAY_NS, 0
         self.lost_grace_ns = LOST_GRACE_NS
@@ -193,10 +195,14 @@ class Bell:
                     return True
                 look_ns = 0  # now it sleeps, if all sources are still empty with the other word in place
                 continue
-            left_ns = deadline_ns - monotonic_ns()
+            now_ns = monotonic_ns()
+            left_ns = deadline_ns - now_ns
             if left_ns <= 0 or self._interrupted:
                 return False
-            signaled = self._sleep(min(left_ns, self._cap_ns), ready)
+            if left_ns <= self.early_ns:
+                look_ns = left_ns
+                continue
+            signaled = self._sleep(min(left_ns - self.early_ns, self._cap_ns), ready)
             now_ns = monotonic_ns()
             if ready():
                 return True

@@ -21,6 +21,7 @@ from typing import Any
 from ipc import inject
 from ipc.errors import IpcError
 from ipc.page import Page
+from ipc.proc import fine_timers
 from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
@@ -52,6 +53,8 @@ from oms_actors.record import REQUEST_BYTES, key_of, text
 US, MS = 1_000, 1_000_000
 CORES_TO_LOOK = 4
 """With fewer we would be in the way of others who look; intake announces what comes."""
+EARLY_NS = 100_000
+"""A token of the throttle is used when it frees, not a wake-up later."""
 TAKE_BYTES = 1 << 19
 RELEASE_MAX = 4096
 ROOM_BYTES = 8 << 20
@@ -94,6 +97,7 @@ class SenderRole:
         self.config = self.resolved.config
         if (os.cpu_count() or 1) >= CORES_TO_LOOK:
             context.bell.look_ns = self.config.desk.look_us * US
+        context.bell.early_ns = EARLY_NS
         self._bells: dict[str, Bell] = {}
         self._results_since = 0
         self._frames: deque[Frame] = deque()  # of intake's journal, taken and not looked at
@@ -111,6 +115,7 @@ class SenderRole:
     def start(self) -> None:
         """Attach, recover, and settle what a predecessor left open."""
         config, context = self.config, self.context
+        fine_timers()
         offers = {"directory": context.path(instance.VENUE), "bell": context.path(f"{context.name}.bell")}
         adapter = load_adapter(config.exchange.adapter, config.exchange.options, self.resolved.config_dir, offers)
         self.caller = Caller(adapter, context.vitals)

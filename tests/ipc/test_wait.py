@@ -163,6 +163,22 @@ def test_a_ring_with_nothing_behind_it_announces_what_is_then_looked_for(monkeyp
     assert words == [BELL_ASLEEP, BELL_AWAKE, BELL_LOOKING]
 
 
+def test_who_wants_to_be_on_time_wakes_early_and_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    bell, clock, slept = memory_bell(), [0], []
+    bell.early_ns = 100_000
+    monkeypatch.setattr("ipc.wait.monotonic_ns", lambda: clock[0])
+    monkeypatch.setattr("ipc.wait._yield", lambda: clock.__setitem__(0, clock[0] + 1_000))
+
+    def sleeps(self: Bell, ns: int) -> int:
+        slept.append(ns)
+        clock[0] += ns
+        return errno.ETIMEDOUT
+
+    monkeypatch.setattr(Bell, "_futex_wait", sleeps)
+    assert not bell.wait(lambda: False, timeout_s=0.001)
+    assert (slept, clock) == ([900_000], [1_000_000])
+
+
 def test_a_late_producer_that_saw_somebody_looking_does_not_hide_a_sleeper_from_the_next_one() -> None:
     mine = memory_bell()
     mine.flag[0] = BELL_LOOKING
