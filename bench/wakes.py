@@ -1,4 +1,4 @@
-"""Let a ring's reader sleep and be woken very often, at random distances, and count the wake-ups that got lost.
+"""Let a ring's reader look, sleep and be woken very often, at random distances, and count the wake-ups that got lost.
 
     python bench/wakes.py [--sleeps 1000000] [--seed 1] [--json]
 
@@ -26,6 +26,7 @@ from ipc.ring import create_ring, open_reader, open_writer
 from ipc.wait import Bell
 
 GRACE_NS = 5_000_000_000
+LOOK_NS_MAX = 100_000
 
 
 def produce(folder: str, seed: int) -> None:
@@ -42,12 +43,16 @@ def produce(folder: str, seed: int) -> None:
             pass
 
 
-def consume(folder: str, sleeps: int) -> dict[str, float]:
-    reader, bell = open_reader(f"{folder}/a.ring"), Bell.attach(f"{folder}/a.bell", look_ns=0)
+def consume(folder: str, sleeps: int, seed: int) -> dict[str, float]:
+    """Every second wait looks for a moment before it sleeps, so that the rings fall between the two as well."""
+    reader, bell = open_reader(f"{folder}/a.ring"), Bell.attach(f"{folder}/a.bell")
     bell.lost_grace_ns = GRACE_NS
-    expected = 0
+    look = random.Random(~seed).random
+    expected = waits = 0
     began = time.perf_counter()
     while bell.sleeps < sleeps:
+        waits += 1
+        bell._expected_ns, bell.look_ns = 0, int(look() * LOOK_NS_MAX) if waits & 1 else 0
         bell.wait(reader.ready, 60.0)
         for frame in reader.peek_many(1 << 20):
             if frame != expected.to_bytes(8, "little"):
@@ -57,7 +62,7 @@ def consume(folder: str, sleeps: int) -> dict[str, float]:
     seconds = time.perf_counter() - began
     empty = bell.cap_ends - bell.late - bell.lost
     return {"sleeps": bell.sleeps, "woken": bell.wakes, "lost": bell.lost, "late": bell.late, "nothing_came": empty,
-            "frames": expected, "seconds": round(seconds, 2)}  # fmt: skip
+            "looked": waits - bell.sleeps, "frames": expected, "seconds": round(seconds, 2)}  # fmt: skip
 
 
 def main() -> int:
@@ -75,7 +80,7 @@ def main() -> int:
         if pid == 0:
             set_pdeathsig(signal.SIGKILL, parent)
             produce(folder, options.seed)
-        result = consume(folder, options.sleeps)
+        result = consume(folder, options.sleeps, options.seed)
     finally:
         if pid:
             os.kill(pid, signal.SIGKILL)
