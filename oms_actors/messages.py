@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from enum import IntEnum, IntFlag
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -237,6 +238,7 @@ def fixed(field: str, value: Number, *, allow_zero: bool = False) -> int:
     return result
 
 
+@lru_cache(8192)
 def _fixed_text(field: str, text: str) -> int:
     whole, _, decimals = text.removeprefix("-").partition(".")
     if not (text.isascii() and (whole + decimals).isdigit()):
@@ -269,11 +271,16 @@ def _fixed_decimal(field: str, value: Number) -> int:
 def enum_of(field: str, kind: type[IntEnum], value: Any) -> int:
     """A member's number from a member, its name (any case) or its number; FieldError lists the allowed names."""
     try:
-        if isinstance(value, str):
-            return kind[value.strip().upper()].value
-        return kind(value).value
-    except (KeyError, ValueError):
+        return _number_of(kind, value)
+    except (KeyError, ValueError, TypeError):
         raise FieldError(field, value, f"must be one of {', '.join(m.name for m in kind)}") from None
+
+
+@lru_cache(1024, typed=True)
+def _number_of(kind: type[IntEnum], value: Any) -> int:
+    """Enums are slow, and every order has three."""
+    member = kind[value.strip().upper()] if isinstance(value, str) else kind(value)
+    return int(member)
 
 
 def text_of(field: str, value: Any, limit: int, *, empty: bool = False) -> bytes:

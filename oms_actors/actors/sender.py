@@ -369,9 +369,9 @@ class SenderRole:
         self.page["frames"] += 1
         inject.point("sender.written")
         before = monotonic_ns()
-        self.journal.sync()
+        if self.journal.sync():
+            self._histograms[2].record(monotonic_ns() - before)
         inject.point("sender.synced")
-        self._histograms[2].record(monotonic_ns() - before)
         self._results_since = 0
         self._silent.append(frame)
         if tells or len(self.core.calls) != 1:

@@ -238,6 +238,10 @@ class Shell(pykka.ThreadingActor):
         self._context.vitals.ready(monotonic_ns())
         self._context.log.info("started")
 
+    def _handle_receive(self, message: Any) -> Any:
+        """pykka's, but first what nearly all messages are: somebody waits."""
+        return self.on_receive(message) if type(message) is _Work else super()._handle_receive(message)
+
     def on_receive(self, message: Any) -> Any:
         if type(message) is _Work:
             with self._working:

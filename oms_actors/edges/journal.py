@@ -319,18 +319,20 @@ class JournalWriter:
             self._publish_durable()
         return frame
 
-    def sync(self) -> None:
-        """After this, everything appended survives what `durability` promises. JournalFailed: the process must end."""
+    def sync(self) -> bool:
+        """After this, everything appended survives what `durability` promises; True if the disk was waited for.
+        JournalFailed: the process must end."""
         if self._failed is not None:
             raise JournalFailed(self._failed)
         if self.durable == self.offset:
-            return
+            return False
         try:
             self._file.sync()
         except OSError as error:
             raise self._fail("sync", error) from error
         self._synced = self.offset
         self._publish_durable()
+        return True
 
     def _publish_durable(self) -> None:
         self.durable = self.offset
