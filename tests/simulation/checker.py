@@ -131,6 +131,7 @@ class Facts:
         self.reports: list[Report] = []
         self.intents: list[Request] = []
         self.results: dict[int, decode.Result] = {}
+        self.matches: list[decode.Match] = []
         self.own: set[bytes] = set()
         self.order_of: dict[bytes, int] = {}
         """Key of a NEW → order number."""
@@ -193,6 +194,8 @@ class Facts:
         elif data[0] == decode.RESULT:
             result = decode.result(data)
             self.results[result.intent] = result
+        elif data[0] == decode.MATCH:
+            self.matches.append(decode.match(data))
         elif data[0] == decode.CANCEL:
             self.own.add(data[80:132])
 
@@ -217,7 +220,7 @@ def verify(evidence: Evidence) -> list[str]:
     for check in (
         acknowledged_is_kept, told_everything_once, one_final_answer, one_answer_to_a_repeat, one_effect,
         only_what_was_asked, within_the_limit, within_the_session, nothing_while_killed, in_causal_order,
-        quantities_agree, rows_are_there_once,
+        quantities_agree, matches_are_told, rows_are_there_once,
     ):  # fmt: skip
         problems += [f"{check.__name__}: {problem}" for problem in check(facts)]
     return problems
@@ -440,6 +443,8 @@ def quantities_agree(facts: Facts) -> Iterator[str]:
             if exec_id in traded[number]:
                 yield f"order {number} has execution {exec_id!r} twice"
             traded[number][exec_id] = (report.last_quantity, report.last_price)
+            if exec_id.startswith(b"X-"):  # inside
+                at_venue.setdefault(number, {})[exec_id] = traded[number][exec_id]
             if at_venue.get(number, {}).get(exec_id) != traded[number][exec_id]:
                 yield f"order {number} has execution {exec_id!r}, which the venue does not know so"
     for number, report in last.items():
@@ -450,6 +455,27 @@ def quantities_agree(facts: Facts) -> Iterator[str]:
         for number, fills in at_venue.items():
             if fills.keys() - aside != traded[number].keys() - aside and number not in unclear:
                 yield f"order {number} has {len(traded[number])} executions, the venue {len(fills)}"
+
+
+def matches_are_told(facts: Facts) -> Iterator[str]:
+    """What met inside is an execution of both, at a price that suits both, and only while the desk is open."""
+    evidence = facts.evidence
+    told: dict[bytes, dict[int, Report]] = defaultdict(dict)
+    for report in facts.reports:
+        if report.exec_type == "F" and not report.flags & decode.FROM_VENUE:
+            told[report.exec_id.rstrip(b"\0")][report.order_number] = report
+    for match in facts.matches:
+        sides = told.pop(b"X-%d" % match.sequence, {})
+        if set(sides) != {match.buy, match.sell}:
+            yield f"match {match.sequence} of {match.buy} and {match.sell} was told to {sorted(sides)}"
+        for report in sides.values():
+            if (report.last_quantity, report.last_price) != (match.quantity, match.price):
+                yield f"match {match.sequence} was told otherwise to {report.order_number}"
+        hours = evidence.sessions
+        if hours and not evidence.stepped and not any(begin <= match.time_ns < end for begin, end in hours):
+            yield f"match {match.sequence} was made outside of trading hours"
+    if told:
+        yield f"executions {sorted(told)} are of no exchange and of no match"
 
 
 def _fills_of_former_dates(facts: Facts) -> set[bytes]:

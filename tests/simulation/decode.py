@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 NEW, MODIFY, CANCEL = 1, 2, 3
 INTENT_NEW, INTENT_MODIFY, INTENT_CANCEL = 33, 34, 35
-REPORT, TEXT, RAW, RESULT, SESSION, UPSTREAM = 64, 65, 66, 68, 69, 70
+REPORT, TEXT, RAW, RESULT, SESSION, UPSTREAM, MATCH = 64, 65, 66, 68, 69, 70, 72
 POSSIBLE_RESEND = 1
 POSSIBLE_DUPLICATE = 2
 FINAL, FROM_SENDER, FROM_VENUE, LATE, UNMATCHED = 1, 4, 8, 16, 32
@@ -77,6 +77,17 @@ class Result(NamedTuple):
     return_ns: int
 
 
+class Match(NamedTuple):
+    """Two orders that met inside."""
+
+    sequence: int
+    time_ns: int
+    quantity: int
+    price: int
+    buy: int
+    sell: int
+
+
 class Frame(NamedTuple):
     """A frame of a journal."""
 
@@ -112,6 +123,10 @@ def report(data: bytes) -> Report:
 def result(data: bytes) -> Result:
     _, _, outcome, _, intent, call_ns, return_ns = struct.unpack("<BBHIQqq", data)
     return Result(outcome, intent, call_ns, return_ns)
+
+
+def match(data: bytes) -> Match:
+    return Match(*struct.unpack_from("<QqqqQQ", data, 8))
 
 
 def size_of(kind: int) -> int:

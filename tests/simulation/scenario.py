@@ -137,6 +137,8 @@ def scenario(seed: int) -> Scenario:
         config = msgspec.structs.replace(config, session=msgspec.structs.replace(config.session, hours=(ROLLS,)))
     habits = _habits(dice)
     config = _with_limits(config, Random(f"limits {seed}"))
+    if Random(f"crossing {seed}").random() < 0.2:
+        config = msgspec.structs.replace(config, queue=msgspec.structs.replace(config.queue, internal_crossing=True))
     if habits.raw:
         exchange = msgspec.structs.replace(config.exchange, adapter=RAW_ADAPTER)
         config = msgspec.structs.replace(config, exchange=exchange)
