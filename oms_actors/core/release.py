@@ -426,7 +426,10 @@ class Release(Interventions):
         return -at, found.used(now), found.available(now, cancel), left
 
     def _place(self, item: Pending) -> int:
-        lanes = [self._lane_of(item)] if not item.held else list(self._aside.values())
+        lanes = [self._lane_of(item)]
+        if item.held:
+            order = item if isinstance(item, Order) else item.order
+            lanes = [self._aside[scope] for scope in self.scopes.of(order) if scope in self._aside]
         for lane in lanes:
             for at, each in enumerate(islice(lane, LOOKS_FOR_PLACE), 1):
                 if each is item:

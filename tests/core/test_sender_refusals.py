@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from oms_actors.core.risk import Limits, RiskLimits
+from oms_actors.core.scopes import ScopeLimit
+from oms_actors.core.throttle import ThrottleLimit
 from oms_actors.errors import Field, Reason
 from oms_actors.messages import CxlRejReason, ExecType, ModifyOrder, OrdStatus, Outcome, Report, ResponseType
 from oms_actors.record import key_of
@@ -94,6 +96,23 @@ def test_without_a_session_everything_waits_for_it() -> None:
         assert (told.exec_type, told.ord_status, told.reason) == (
             ExecType.ORDER_STATUS, OrdStatus.PENDING_NEW, blocked
         )  # fmt: skip
+
+
+def test_who_asks_is_told_the_limit_that_is_slowest_for_an_order_and_its_place_there() -> None:
+    per_symbol = ScopeLimit(Field.SYMBOL, b"", ThrottleLimit(rate=2, per_ns=5_000 * MS))
+    per_day = ScopeLimit(Field.NONE, b"", ThrottleLimit(rate=6, per_ns=9_000 * MS))
+    bench = Bench(rate=4, scopes=(per_symbol, per_day))
+    bench.cycle(*(new(name) for name in "ABCD"), *(new(name, symbol="Y") for name in "EFG"))
+    found = bench.core.standing(key_of("", "D"))
+    assert found is not None
+    assert (found.place, found.aside, found.reason) == (2, True, Reason.THROTTLED)
+    assert (found.limit, found.used, found.free, found.free_in_ns) == (1, 2, 0, 5_000 * MS)
+    bench.cycle(new("H", symbol="Z"), new("I", symbol="Z"))
+    bench.cycle(new("J", symbol="W"), ms=2_000)
+    bench.cycle(new("K", symbol="W"))
+    found = bench.core.standing(key_of("", "K"))
+    assert found is not None
+    assert (found.limit, found.used, found.free, found.aside) == (2, 6, 0, False)
 
 
 def test_a_refused_change_says_why_in_fix_s_words_too() -> None:
