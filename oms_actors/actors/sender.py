@@ -263,7 +263,7 @@ class SenderRole:
         if not self._has_room(now):
             return False
         core.begin(now, wall)
-        core.matching = self._hours is Hours.OPEN and wall < core.interval[1]
+        core.matching = self._hours is Hours.OPEN and wall < core.interval[1] and not self.switch.changed()
         taken = self._take()
         heard = self._hear()
         if self.switch.changed():
