@@ -100,7 +100,7 @@ class Batches(Changes):
             return super().take(payload)
         count = 0
         for kinds, data in runs(payload):
-            refused = any(data[28::REQUEST_BYTES]) or any(data[29::REQUEST_BYTES])
+            refused = (data[28::REQUEST_BYTES] + data[29::REQUEST_BYTES]).strip(b"\0")
             if len(kinds) < FEW or kinds[0] not in REQUESTS or refused:
                 count += super().take(data)
                 continue

@@ -26,7 +26,7 @@ from oms_actors.core.sender import (
     Sender,
 )
 from oms_actors.messages import OrderType
-from oms_actors.record import AT_SYMBOL, REPORT_BYTES, REQUEST_BYTES
+from oms_actors.record import AT_SYMBOL, REQUEST_BYTES
 
 _KEY = struct.Struct("<80x52s60x")
 _SYMBOL = struct.Struct("<168x16s8x")
@@ -65,17 +65,17 @@ class Changes(Sender):
             self._modify_all(data, named, keys)
 
     def _modify_all(self, data: bytes, named: list[bytes], keys: list[bytes]) -> None:
-        ids, queued, limit, heads, pack, said = self.ids, QUEUED, _LIMIT, REPLACED, CHANGED.pack_into, 0
+        ids, queued, limit, heads, pack, done = self.ids, QUEUED, _LIMIT, REPLACED, CHANGED.pack, 0
         orders, asked = self._orders(data, named)
-        reports, sequence, done = bytearray(len(orders) * REPORT_BYTES), self.base + len(self.out), 0
-        same = SAME.pack(self.session, REPLACED_IN_QUEUE, 0, self.wall)
+        same, sequence = SAME.pack(self.session, REPLACED_IN_QUEUE, 0, self.wall), self.base + len(self.out)
+        reports: list[bytes] = []
         for now, key, order, (upstream, quantity, price, stop, ids_said), (side, order_type, symbol, number) in zip(
             named, keys, orders, _MODIFY.iter_unpack(data), _MODIFIED.iter_unpack(asked), strict=True
         ):
             if order.phase != queued or order.cum or order.pending or order.key != now or order_type != limit or stop:
-                self._replaced(reports, said)
-                done = self._one(data, done + said // REPORT_BYTES)
-                said, sequence = 0, self.base + len(self.out)
+                self._replaced(reports)
+                done = self._one(data, done + len(reports))
+                reports, sequence = [], self.base + len(self.out)
                 continue
             extra = order.extra
             if extra is None:
@@ -92,19 +92,18 @@ class Changes(Sender):
                 price = order.price
             order.key = key
             ids[key] = order
-            pack(reports, said, heads[side], sequence, upstream, same, quantity, quantity, ids_said, symbol, price,
-                 number)  # fmt: skip
-            said += REPORT_BYTES
+            reports.append(pack(
+                heads[side], sequence, upstream, same, quantity, quantity, ids_said, symbol, price, number
+            ))  # fmt: skip
             sequence += 1
-        self._replaced(reports, said)
+        self._replaced(reports)
 
     def _cancel_all(self, data: bytes, named: list[bytes]) -> None:
-        queued, after, news, cancels, pack, said = QUEUED, AFTER_CANCEL, CANCELED_NEW, CANCELED, ENDED.pack_into, 0
+        queued, after, news, cancels, pack, done = QUEUED, AFTER_CANCEL, CANCELED_NEW, CANCELED, ENDED.pack, 0
         orders, asked = self._orders(data, named)
-        reports, sequence = bytearray(len(orders) * 2 * REPORT_BYTES), self.base + len(self.out)
-        same = SAME.pack(self.session, CANCELED_IN_QUEUE, 0, self.wall)
+        same, sequence = SAME.pack(self.session, CANCELED_IN_QUEUE, 0, self.wall), self.base + len(self.out)
+        reports: list[bytes] = []
         gone: list[Order] = []
-        done = 0
         for now, order, (upstream, ids_said), (side, own_upstream, first, symbol, number) in zip(
             named, orders, _CANCEL.iter_unpack(data), _CANCELED.iter_unpack(asked), strict=True
         ):
@@ -113,15 +112,16 @@ class Changes(Sender):
             ):  # fmt: skip
                 self._canceled(reports, gone)
                 done = self._one(data, done + len(gone))
-                said, sequence, gone = 0, self.base + len(self.out), []
+                reports, gone, sequence = [], [], self.base + len(self.out)
                 continue
             quantity, price = order.quantity, order.price
             order.answered = True
             order.phase = after
             gone.append(order)
-            pack(reports, said, news[side], sequence, own_upstream, same, quantity, first, symbol, price, number,
-                 cancels[side], sequence + 1, upstream, same, quantity, ids_said, symbol, price, number)  # fmt: skip
-            said += 2 * REPORT_BYTES
+            reports.append(pack(
+                news[side], sequence, own_upstream, same, quantity, first, symbol, price, number,
+                cancels[side], sequence + 1, upstream, same, quantity, ids_said, symbol, price, number,
+            ))  # fmt: skip
             sequence += 2
         self._canceled(reports, gone)
 
@@ -130,8 +130,8 @@ class Changes(Sender):
         orders = list(map(self.ids.get, named, repeat(_NOBODY)))
         asked = b"".join([order.record for order in orders])
         sides = data[2::REQUEST_BYTES]
-        if (any(sides) and sides != asked[2::REQUEST_BYTES]) or (
-            any(data[AT_SYMBOL::REQUEST_BYTES]) and _symbols(data) != _symbols(asked)
+        if (sides.strip(b"\0") and sides != asked[2::REQUEST_BYTES]) or (
+            data[AT_SYMBOL::REQUEST_BYTES].strip(b"\0") and _symbols(data) != _symbols(asked)
         ):
             for i, (side, symbol, order) in enumerate(zip(sides, _symbols(data), orders, strict=True)):
                 if (side and side != order.record[2]) or (symbol[0] and symbol != order.symbol):
@@ -144,19 +144,19 @@ class Changes(Sender):
         self._take_requests(data[at : at + 1], data[at : at + REQUEST_BYTES])
         return index + 1
 
-    def _replaced(self, reports: bytearray, size: int) -> None:
-        """So many bytes of reports are said."""
-        if size:
-            self.counters["modified_in_queue"] += size // REPORT_BYTES
-            self.out.add(bytes(memoryview(reports)[:size]), size // REPORT_BYTES)
+    def _replaced(self, reports: list[bytes]) -> None:
+        """So many have changed."""
+        if reports:
+            self.counters["modified_in_queue"] += len(reports)
+            self.out.add(b"".join(reports), len(reports))
 
-    def _canceled(self, reports: bytearray, orders: list[Order]) -> None:
-        """These have left the line, and each has its two reports."""
+    def _canceled(self, reports: list[bytes], orders: list[Order]) -> None:
+        """These have left the line; an element of `reports` is the two of one."""
         count, done = len(orders), self._done
         if not count:
             return
         self.counters["canceled_in_queue"] += count
-        self.out.add(bytes(memoryview(reports)[: 2 * count * REPORT_BYTES]), 2 * count)
+        self.out.add(b"".join(reports), 2 * count)
         self.waiting -= count
         self.lane.dead += count
         done.extend(orders)
