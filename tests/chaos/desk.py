@@ -27,14 +27,16 @@ from oms_actors.config import Config
 from supervisor import published
 
 ROOT = Path(__file__).parents[2]
+PLANTED = Path(__file__).parent / "planted"
 WAIT_S = 60.0
 ROLES = ("venue", "persistence", "sender", "intake", "scheduler")
 
 
 class Desk:
-    """`injected`: what is to happen at which injection point (ipc/inject.py)."""
+    """`injected`: what is to happen at which injection point (ipc/inject.py); `planted`: with the mistake of
+    `planted/sitecustomize.py` in its processes."""
 
-    def __init__(self, config: Config, injected: str = "") -> None:
+    def __init__(self, config: Config, injected: str = "", planted: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="oms-chaos-"))
         self.base = Path(tempfile.mkdtemp(prefix="oms-chaos-", dir="/dev/shm"))
         self.runtime = self.base / INSTANCE
@@ -43,7 +45,8 @@ class Desk:
         desk = msgspec.structs.replace(config.desk, data_dir=str(self.folder), log_level="WARNING")
         (self.folder / "config.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(config, desk=desk)))
         self.environment = {
-            **os.environ, "OMS_RUNTIME_DIR": str(self.base), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+            **os.environ, "OMS_RUNTIME_DIR": str(self.base),
+            "PYTHONPATH": f"{PLANTED}:" * planted + f"{ROOT}:{ROOT / 'tests'}",
             inject.COUNTS: str(self.counts_file), inject.PLANS: injected,
         }  # fmt: skip
         self._before = os.environ.get("OMS_RUNTIME_DIR")
@@ -95,6 +98,11 @@ class Desk:
         if found is None or not found.alive:
             return {}
         return {child.name: child.pid for child in found.children}
+
+    def is_stopped(self, role: str) -> bool:
+        """By SIGSTOP."""
+        process = _process(self.pids().get(role, 0))
+        return process is not None and process.status() == psutil.STATUS_STOPPED
 
     def restarts(self) -> dict[str, int]:
         """How often each child was started again by the supervisor that lives now."""

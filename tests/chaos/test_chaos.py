@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 
 import pytest
@@ -11,7 +12,7 @@ from chaos.desk import ROLES, Desk
 from chaos.endurance import Endurance
 from chaos.flow import Flow
 from chaos.run import POINTS, Run, config
-from chaos.verdict import over_the_limit
+from chaos.verdict import DATABASE_LAG_S, over_the_limit, settle
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
 RATE = 300.0
@@ -65,6 +66,27 @@ def test_a_desk_whose_supervisor_dies_is_taken_over_by_the_next_one() -> None:
         run.until_up()
         run.go_on(0.3)
         run.judge()
+
+
+@pytest.mark.parametrize("planted", [False, True])
+def test_executions_that_nobody_has_read_are_not_lost_with_the_shared_memory_they_lay_in(planted: bool) -> None:
+    """The sender stops after a call; the venue has executed and said so; then the machine's shared memory is gone. By
+    asking, the desk learns that the orders are filled, but their executions only the venue can tell. With the mistake
+    that it once made, that nobody waits for what it said before its rings were new, they are missing in the end."""
+    with Desk(config(heartbeat_timeout_ms=60_000), "sender.called=3:stop", planted) as desk:
+        run = Run(desk, Flow("up", RATE, 1))
+        run.until("the sender to stop", lambda: desk.is_stopped("sender"))
+        run.until("executions", lambda: desk.counter("venue", "fills") > desk.counter("sender", "fills"))
+        desk.kill_everything()
+        shutil.rmtree(desk.runtime)
+        desk.start()
+        run.until_up()
+        problems = settle(desk, run.flows, database_lag_s=3.0 if planted else DATABASE_LAG_S)
+        if planted:
+            (problem,) = problems
+            assert "executions in the database" in problem
+        else:
+            assert not problems
 
 
 def test_an_orderly_stop_and_start_in_the_middle_of_the_flow_loses_nothing() -> None:
