@@ -449,7 +449,7 @@ class Ledger:
             return  # the answer was faster than the result
         if outcome == Outcome.SENT:
             item.sent_ns = call_ns
-            if self.settings.ack_timeout_ns:
+            if self.settings.ack_timeout_ns and not self.replaying:  # else `recover` sees who is unanswered then
                 self._timeouts.append((return_ns + self.settings.ack_timeout_ns, item, item.attempt))
         elif outcome == Outcome.FAILED or item.resend:  # a resend that did not leave is as doubtful as before
             if isinstance(item, Order):
