@@ -51,13 +51,13 @@ class Block:
         self.sent_within: tuple[int, int] | None = None
         """Send times outside of this are of another boot and mean nothing."""
 
-    def orders(self) -> Iterator[tuple[int, Order]]:
-        """Those of which the packed image counts, with their places."""
-        for place, order in enumerate(_unpacked(zlib.decompress(self.data), self.size)):
+    def orders(self) -> Iterator[tuple[int, Order, int]]:
+        """Those of which the packed image counts, with their places and which of their ids had an alias."""
+        for place, (order, aliased) in enumerate(_unpacked(zlib.decompress(self.data), self.size)):
             if place >= self.dropped and place not in self.loose:
                 if self.sent_within and not self.sent_within[0] <= order.sent_ns <= self.sent_within[1]:
                     order.sent_ns = 0
-                yield place, order
+                yield place, order, aliased
 
 
 class Chapter:
@@ -83,7 +83,7 @@ class Archive:
 
     def pack(self, orders: list[Order]) -> None:
         """Takes finished orders in, the first finished first."""
-        block = self._block(zlib.compress(_packed(orders), LEVEL), len(orders))
+        block = self._block(zlib.compress(_packed(orders, self._alias), LEVEL), len(orders))
         self.count += len(orders)
         if not self._enter_all(block, orders):
             for place, order in enumerate(orders):
@@ -141,26 +141,25 @@ class Archive:
         found = self._find(key)
         if found is None:
             return None
-        block, place, order = found
+        block, place, order, aliased = found
         block.loose[place] = order
-        self._name(order)
+        self._name(order, aliased)
         return order
 
-    def _name(self, order: Order) -> None:
-        """Puts it among the ids, and among those without account if the exchange ever had it."""
-        for name in names(order):
-            if self._ids.setdefault(name, order) is order and name[0] and order.attempt:
+    def _name(self, order: Order, aliased: int) -> None:
+        for at, name in enumerate(names(order)):
+            if self._ids.setdefault(name, order) is order and aliased >> at & 1:
                 self._alias.setdefault(name[ACCOUNT_MAX:], name)
 
-    def _find(self, key: bytes) -> tuple[Block, int, Order] | None:
+    def _find(self, key: bytes) -> tuple[Block, int, Order, int] | None:
         hashed, whole = hash(key), len(key) > ID_MAX
         for chapter in reversed(self._chapters):
             block = chapter.index.get(hashed)
             if block is None:
                 continue
-            for place, order in block.orders():
+            for place, order, aliased in block.orders():
                 if any(key == (name if whole else name[ACCOUNT_MAX:]) for name in names(order)):
-                    return block, place, order
+                    return block, place, order, aliased
         return None
 
     def reopened(self, order: Order) -> bool:
@@ -197,7 +196,7 @@ class Archive:
     def orders(self) -> Iterator[Order]:
         """Copies of all that are packed and can be found by some name."""
         for block in self.blocks:
-            for _, order in block.orders():
+            for _, order, _ in block.orders():
                 if any(name not in self._ids for name in names(order)):
                     yield order
 
@@ -224,8 +223,8 @@ class Archive:
             block.dropped = dropped
             block.loose = {place: number and orders[number] for place, number in loose}
             self.count += size - dropped - sum(order is None for order in block.loose.values())
-            for place, order in block.orders():
-                self._name(order)
+            for place, order, aliased in block.orders():
+                self._name(order, aliased)
                 if not self._enter(block, order):
                     block.loose[place] = order
 
@@ -239,7 +238,7 @@ def names(order: Order) -> list[bytes]:
     return [order.first, *order.chain]
 
 
-def _packed(orders: list[Order]) -> bytes:
+def _packed(orders: list[Order], alias: dict[bytes, bytes]) -> bytes:
     """The requests one behind the other, which compresses best, then what became of them, by columns."""
     columns: list[list[Any]] = [
         [order.phase for order in orders],
@@ -250,6 +249,7 @@ def _packed(orders: list[Order]) -> bytes:
         [0 if order.value == order.cum * order.price else str(order.value) for order in orders],  # beyond 64 bits
         [order.exec_ids for order in orders],
         [order.extra and _changed(order, order.extra) for order in orders],
+        [_aliased(order, alias) if order.key[0] else 0 for order in orders],
     ]  # fmt: skip
     return b"".join([*[order.record for order in orders], _encode(columns)])
 
@@ -258,10 +258,15 @@ def _changed(order: Order, extra: Extra) -> tuple[Any, ...]:
     return order.quantity, order.price, order.stop_price, *[getattr(extra, name) for name in _EXTRA]
 
 
-def _unpacked(data: bytes, count: int) -> Iterator[Order]:
+def _aliased(order: Order, alias: dict[bytes, bytes]) -> int:
+    """A bit for each of its ids that is known without its account."""
+    return sum((alias.get(name[ACCOUNT_MAX:]) == name) << at for at, name in enumerate(names(order)))
+
+
+def _unpacked(data: bytes, count: int) -> Iterator[tuple[Order, int]]:
     end = count * REQUEST_BYTES
     rows = zip(*_decode(data[end:]), strict=True)
-    for at, (phase, answered, attempt, cum, sent_ns, value, exec_ids, extra) in zip(
+    for at, (phase, answered, attempt, cum, sent_ns, value, exec_ids, extra, aliased) in zip(
         range(0, end, REQUEST_BYTES), rows, strict=True
     ):
         record = data[at : at + REQUEST_BYTES]
@@ -273,4 +278,4 @@ def _unpacked(data: bytes, count: int) -> Iterator[Order]:
             order.key = names(order)[-1]
         order.value = int(value) if value else cum * order.price
         order.exec_ids = set(exec_ids) if exec_ids else None
-        yield order
+        yield order, aliased

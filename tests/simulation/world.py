@@ -39,7 +39,7 @@ from ipc.wait import Bell
 from oms_actors import app, instance, snapshots
 from oms_actors.actors import intake, persistence, scheduler, sender
 from oms_actors.config import Resolved
-from oms_actors.core import batches
+from oms_actors.core import batches, ledger
 from oms_actors.edges import disk as edges_disk
 from oms_actors.edges import retention, upstream_link, upstreams
 
@@ -174,6 +174,8 @@ class World:
         patches.put(scheduler, "remote_ref", lambda runtime, role: _Mail(self, role))
         patches.put(sender, "FRAME_RECORDS", self.scenario.frame_records)
         patches.put(batches, "FEW", self.scenario.few)
+        patches.put(ledger, "FRESH", 2)  # so that a day's few finished orders are put away
+        patches.put(ledger, "BLOCK", 2)
         patches.put(retention, "LOOK_NS", S // 2)
         patches.put(retention, "DAY_NS", 8 * S)
         patches.put(upstreams, "os", SimpleNamespace(**{**vars(os), "stat": self._stat}))
