@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipc.errors import AlreadyLocked
+    from oms_actors.desk import Desk
     from oms_actors.errors import ConfigError, DeskDown, Field, FieldError, NotSent, OmsError, Reason, WrongCaller
     from oms_actors.messages import (
         CancelOrder,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from oms_actors.version import __version__
 
 __all__ = [
-    "AlreadyLocked", "CancelOrder", "ConfigError", "CxlRejReason", "DeskDown", "ExchangeResponse", "ExecType", "Field",
+    "AlreadyLocked", "CancelOrder", "ConfigError", "CxlRejReason", "Desk", "DeskDown", "ExchangeResponse", "ExecType",
+    "Field",
     "FieldError", "Kind", "ModifyOrder", "NewOrder", "NotSent", "OmsError", "OrdStatus", "OrderType", "Reason",
     "Report", "ReportFlag", "ResponseType", "RingFull", "Side", "TimeInForce", "Upstream", "WrongCaller", "__version__",
 ]  # fmt: skip
@@ -40,6 +42,7 @@ _HOMES = {
     "oms_actors.errors": (
         "ConfigError", "DeskDown", "Field", "FieldError", "NotSent", "OmsError", "Reason", "WrongCaller",
     ),
+    "oms_actors.desk": ("Desk",),
     "oms_actors.upstream": ("RingFull", "Upstream"),
     "oms_actors.version": ("__version__",),
 }  # fmt: skip

@@ -33,6 +33,10 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "oms_actors.edges", "oms_actors.core", "ipc", "supervisor.published",
         "oms_actors.actors.remote", "oms_actors.actors.commands",  # to ask, only when somebody does
     ),
+    "oms_actors.desk": (
+        "oms_actors.actors", "oms_actors.edges", "oms_actors.core", "oms_actors.messages", "oms_actors.errors",
+        "oms_actors.record", "oms_actors.config",
+    ),
     "oms_actors.app": ("oms_actors", "ipc", "supervisor"),
     "oms_actors.cli": ("oms_actors", "ipc", "supervisor"),
 }  # fmt: skip

@@ -122,8 +122,8 @@ class SenderRole:
         self.responses = Responses(context.bell)
         risk = Risk(limits_of(config.risk))
         self.core = Batches(settings_of(config, self.caller.deduplicates), throttle_of(config), risk, scopes_of(config))
-        view = SessionView(context.runtime / instance.SESSION_PAGE)
-        self.session = Session(config.session, self.core, self.caller, self.responses, view, self.log)
+        self.view = SessionView(context.runtime / instance.SESSION_PAGE)
+        self.session = Session(config.session, self.core, self.caller, self.responses, self.view, self.log)
         extra = [name for at in range(len(config.throttle.limits)) for name in limit_counters(at)]
         self.page = Page.create(context.path(f"{context.name}.page"), (*PAGE_COUNTERS, *extra), HISTOGRAMS)
         self._histograms = [self.page.histogram(name) for name in HISTOGRAMS]
@@ -199,7 +199,7 @@ class SenderRole:
             return monotonic_ns() >= self._full_until_ns
         if self._more or self.feed.ready() or self.responses.ready() or self.caller.ready():
             return True
-        return self.session.view.changed() or self.switch.changed()
+        return self.view.changed() or self.switch.changed()
 
     def next_due_ns(self) -> int:
         """The next instant at which something becomes due without input."""

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from enum import IntEnum
 from time import monotonic_ns
+from typing import Protocol
 
 from oms_actors.config import SessionConfig
 from oms_actors.core.batches import Batches
+from oms_actors.core.hours import SessionState
 from oms_actors.core.mass_action import Mass, mass_action
 from oms_actors.core.session import Action, Link, SessionMachine
 from oms_actors.edges.exchange import Caller, Responses
-from oms_actors.edges.session_page import SessionView
 from oms_actors.errors import Reason, WrongCaller
 from oms_actors.messages import ReportFlag, ResponseType, SessionEvent
 from oms_actors.record import REPORT_BYTES, decode_text
@@ -53,12 +55,20 @@ class Hours(IntEnum):
     """With `on_close = "cancel"`: send nothing but cancels."""
 
 
+class View(Protocol):
+    """Where the trading hours can be seen."""
+
+    @property
+    def known(self) -> bool: ...
+    def read(self) -> SessionState: ...
+
+
 class Session:
     """One per sender. `machine` is its state, `view` the trading hours."""
 
     def __init__(
-        self, config: SessionConfig, core: Batches, caller: Caller, responses: Responses, view: SessionView,
-        log: logging.Logger,
+        self, config: SessionConfig, core: Batches, caller: Caller, responses: Responses, view: View,
+        log: logging.Logger, mono_ns: Callable[[], int] | None = None,
     ) -> None:  # fmt: skip
         self.config, self.core, self.caller, self.responses = config, core, caller, responses
         self.view, self.log = view, log
@@ -67,9 +77,10 @@ class Session:
             config.logons_per_minute,
         )  # fmt: skip
         self._logon_lead_ns = config.logon_lead_ms * MS
+        self._mono_ns = mono_ns or monotonic_ns
         self._cancel_lead_ns = config.cancel_lead_ms * MS if config.on_close == "cancel" else 0
         self._looked_at = 0  # UTC ns
-        self.link_since_ns = monotonic_ns()
+        self.link_since_ns = self._mono_ns()
         """Since when (monotonic) we are logged on, or are not."""
         self._cleared = (0, 0)  # the interval at whose end what works is canceled already
 
@@ -149,7 +160,7 @@ class Session:
     def happened(self, event: SessionEvent, words: str) -> None:
         """An event of the connection: the machine, the journal, and what follows from it."""
         was, was_on_line = self.machine.link, self.machine.on_line
-        now = monotonic_ns()
+        now = self._mono_ns()
         if not self.machine.on(event, now):
             return
         if self.machine.on_line is not was_on_line:

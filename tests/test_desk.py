@@ -1,0 +1,171 @@
+"""The desk as a library: one object, a clock of ours, no processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from oms_actors import CancelOrder, Desk, ExchangeResponse, ExecType, Kind, NewOrder, OrdStatus, Report, ResponseType
+from oms_actors.config import Config, ExchangeConfig, HoursConfig, SessionConfig, ThrottleConfig
+from oms_actors.edges.exchange import ExchangeRequest
+from oms_actors.errors import Reason
+
+S = 1_000_000_000
+MORNING_NS = 1_767_600_000 * S  # 2026-01-05 08:00 UTC, a Monday
+
+
+class Clock:
+    """Stands still unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def monotonic_ns(self) -> int:
+        return 1_000 * S + self.ns
+
+    def time_ns(self) -> int:
+        return MORNING_NS + self.ns
+
+
+class Exchange:
+    """Answers a NEW with `answers`, in the call."""
+
+    deduplicates = False
+
+    def __init__(self, *answers: ResponseType) -> None:
+        self.answers, self.sent, self.logons = answers, list[str](), 0
+
+    def connect(self, on_response: Callable[[ExchangeResponse], None]) -> None:
+        self.tell = on_response
+
+    def send_logon(self, username: str, password: str) -> None:
+        self.logons += 1
+        self.tell(ExchangeResponse(type=ResponseType.LOGON_ACK))
+
+    def send_logout(self, username: str) -> None:
+        self.tell(ExchangeResponse(type=ResponseType.LOGOUT_ACK))
+
+    def send(self, request: ExchangeRequest) -> None:
+        self.sent.append(request.client_order_id)
+        if request.symbol == "TORN":
+            raise OSError("who knows")
+        for kind in self.answers if request.kind is Kind.NEW else (ResponseType.CANCELED,):
+            fill = {"quantity": request.quantity, "price": request.price, "exec_id": f"E-{request.client_order_id}"}
+            self.tell(ExchangeResponse(type=kind, client_order_id=request.client_order_id,
+                                       **fill if kind is ResponseType.FILL else {}))  # fmt: skip
+
+    def close(self) -> None: ...
+
+
+def new(name: str, symbol: str = "X") -> NewOrder:
+    return NewOrder(client_order_id=name, symbol=symbol, side="BUY", quantity=10, price=5)
+
+
+def short(reports: list[Report]) -> list[tuple[str, ExecType]]:
+    return [(report.client_order_id, report.exec_type) for report in reports]
+
+
+def test_an_order_goes_through_the_whole_desk_in_one_call() -> None:
+    exchange = Exchange(ResponseType.ACK, ResponseType.FILL)
+    desk = Desk(exchange, clock=Clock())
+    told = desk.on_data(new("A"))
+    assert short(told) == [("A", ExecType.PENDING_NEW), ("A", ExecType.NEW), ("A", ExecType.TRADE)]
+    assert told[-1].ord_status is OrdStatus.FILLED
+    assert (exchange.sent, exchange.logons) == (["A"], 1)
+    (again,) = desk.on_data(new("A"))
+    assert (again.exec_type, again.reason) == (ExecType.REJECTED, Reason.DUPLICATE_CLIENT_ORDER_ID)
+
+
+def test_what_the_exchange_says_later_comes_by_on_data_response() -> None:
+    desk = Desk(Exchange(), clock=Clock())
+    desk.on_data(new("A"))
+    (ack,) = desk.on_data_response(ExchangeResponse(type=ResponseType.ACK, client_order_id="A"))
+    assert (ack.exec_type, ack.final) == (ExecType.NEW, True)
+    told = desk.on_data(CancelOrder(client_order_id="C", orig_client_order_id="A"))
+    assert short(told) == [("C", ExecType.PENDING_CANCEL), ("C", ExecType.CANCELED)]
+
+
+def test_what_the_throttle_holds_back_goes_when_the_clock_says_so() -> None:
+    clock, exchange = Clock(), Exchange(ResponseType.ACK)
+    desk = Desk(exchange, Config(throttle=ThrottleConfig(rate=2)), clock)
+    for name in "ABC":
+        desk.on_data(new(name))
+    assert exchange.sent == ["A", "B"]
+    due = desk.next_due_ns()
+    assert clock.monotonic_ns() < due <= clock.monotonic_ns() + 2 * S
+    clock.ns += due - clock.monotonic_ns()
+    assert short(desk.run()) == [("C", ExecType.NEW)]
+
+
+def test_outside_its_hours_it_refuses_and_at_the_close_it_logs_out() -> None:
+    hours = SessionConfig(zone="UTC", hours=(HoursConfig(days=("mon",), open="09:00", close="10:00"),))
+    clock, exchange = Clock(), Exchange(ResponseType.ACK)
+    desk = Desk(exchange, Config(session=hours), clock)
+    (refused,) = desk.on_data(new("A"))
+    assert refused.reason == Reason.OUT_OF_HOURS
+    clock.ns = 3_600 * S
+    assert short(desk.on_data(new("A"))) == [("A", ExecType.PENDING_NEW), ("A", ExecType.NEW)]
+    clock.ns = 7_200 * S
+    desk.run()
+    (refused,) = desk.on_data(new("B"))
+    assert refused.reason == Reason.OUT_OF_HOURS
+    assert exchange.sent == ["A"]
+
+
+def test_a_call_that_broke_leaves_the_order_in_doubt_until_somebody_knows() -> None:
+    desk = Desk(Exchange(), clock=Clock())
+    told = desk.on_data(new("A", symbol="TORN"))
+    assert told[-1].ord_status is OrdStatus.IN_DOUBT
+    with pytest.raises(KeyError):
+        desk.resolve("B", sent=True)
+    (settled,) = desk.resolve("A", sent=False)
+    assert (settled.ord_status, settled.final) == (OrdStatus.REJECTED, True)
+
+
+def test_an_answer_that_does_not_come_is_a_doubt_too() -> None:
+    clock = Clock()
+    desk = Desk(Exchange(), Config(exchange=ExchangeConfig(ack_timeout_ms=500)), clock)
+    desk.on_data(new("A"))
+    clock.ns = desk.next_due_ns() - 1_000 * S
+    assert clock.ns == S // 2
+    assert [report.ord_status for report in desk.run()] == [OrdStatus.IN_DOUBT]
+
+
+def test_killed_it_accepts_and_sends_nothing_until_it_may_go_on() -> None:
+    exchange = Exchange(ResponseType.ACK)
+    desk = Desk(exchange, clock=Clock())
+    desk.on_data(new("A"))
+    assert short(desk.kill(cancel_working=True))[-1] == ("A", ExecType.CANCELED)
+    (refused,) = desk.on_data(new("B"))
+    assert refused.reason == Reason.KILLED
+    desk.resume()
+    assert desk.on_data(new("B"))[-1].exec_type is ExecType.NEW
+
+
+def test_garbage_is_refused_and_the_desk_goes_on() -> None:
+    desk = Desk(Exchange(ResponseType.ACK), clock=Clock())
+    (refused,) = desk.on_data(b"\xff" * 192)
+    assert refused.exec_type is ExecType.REJECTED
+    assert desk.on_data(new("A"))[-1].exec_type is ExecType.NEW
+
+
+def test_the_same_day_twice_is_the_same_day() -> None:
+    days = []
+    for _ in range(2):
+        clock, told = Clock(), []
+        desk = Desk(Exchange(ResponseType.ACK, ResponseType.FILL), Config(throttle=ThrottleConfig(rate=3)), clock)
+        for number in range(20):
+            clock.ns += S // 7
+            told += desk.on_data(new(f"A-{number}"), upstream=f"up{number % 2}")
+        days.append((told, desk.core.state()))
+    assert days[0] == days[1]
+
+
+def test_it_logs_out_when_it_is_stopped() -> None:
+    exchange = Exchange(ResponseType.ACK)
+    desk = Desk(exchange, clock=Clock())
+    desk.on_data(new("A"))
+    desk.stop()
+    desk.on_data(new("B"))
+    assert exchange.logons == 2
