@@ -11,7 +11,7 @@ from html import escape
 from typing import NamedTuple
 
 WIDTH = 760
-LABEL_WIDTH, VALUE_WIDTH = 230, 120
+LABEL_WIDTH, VALUE_WIDTH = 260, 120
 BAR_HEIGHT, BAR_GAP = 18, 10
 COLORS = 6
 
