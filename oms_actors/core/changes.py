@@ -14,7 +14,7 @@ import struct
 from itertools import chain, repeat, starmap
 from operator import add
 
-from oms_actors.core.pending import CANCEL, DONE_WINDOW, FIRST_DONE, QUEUED, Extra, Order
+from oms_actors.core.pending import CANCEL, FIRST_DONE, QUEUED, Extra, Order
 from oms_actors.core.reports import CHANGED, ENDED, SAME
 from oms_actors.core.sender import (
     AFTER_CANCEL,
@@ -152,16 +152,15 @@ class Changes(Sender):
 
     def _canceled(self, reports: list[bytes], orders: list[Order]) -> None:
         """These have left the line; an element of `reports` is the two of one."""
-        count, done = len(orders), self._done
+        count = len(orders)
         if not count:
             return
         self.counters["canceled_in_queue"] += count
         self.out.add(b"".join(reports), 2 * count)
         self.waiting -= count
         self.lane.dead += count
-        done.extend(orders)
-        for _ in range(len(done) - DONE_WINDOW):
-            self._forget(done.popleft())
+        self._done.extend(orders)
+        self._forget_oldest()
 
 
 def _symbols(requests: bytes) -> list[bytes]:

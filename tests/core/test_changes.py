@@ -236,8 +236,7 @@ def test_refusals_of_intake_in_a_row_are_no_requests() -> None:
 
 
 def test_canceled_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("changes", "ledger"):
-        monkeypatch.setattr(f"oms_actors.core.{module}.DONE_WINDOW", 10)
+    monkeypatch.setattr("oms_actors.core.ledger.DONE_WINDOW", 10)
     both = Both()
     both.cycle(both.news([1] * 40))
     both.cycle(both.changes(Kind.CANCEL, list(range(30))))
