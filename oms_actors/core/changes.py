@@ -59,8 +59,8 @@ class Changes(Sender):
             self._cancel_all(data, named)
             return
         keys: list[bytes] = list(chain.from_iterable(_KEY.iter_unpack(data)))
-        if self.settings.modify_loses_place or not ids.keys().isdisjoint(keys):
-            self._take_requests(data[::REQUEST_BYTES], data)  # an id that means one order and then another
+        if self.settings.modify_loses_place or self.risk.enabled or not ids.keys().isdisjoint(keys):
+            self._take_requests(data[::REQUEST_BYTES], data)  # killed; or an id that means one order and then another
         else:
             self._modify_all(data, named, keys)
 

@@ -14,6 +14,7 @@ from oms_actors.core.batches import Batches
 from oms_actors.core.changes import Changes
 from oms_actors.core.pending import SenderSettings
 from oms_actors.core.reports import report
+from oms_actors.core.risk import kill_flag
 from oms_actors.core.sender import Sender
 from oms_actors.core.throttle import Throttle, ThrottleLimit
 from oms_actors.errors import Reason
@@ -242,3 +243,13 @@ def test_canceled_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) ->
     both.cycle(both.changes(Kind.CANCEL, list(range(30))))
     assert [len(core._done) for core in both.cores] == [10, 10]
     assert len(both.cores[0].ids) == 20
+
+
+def test_modifies_that_come_after_the_kill_are_refused_alike() -> None:
+    """Intake had let them in before it heard of it."""
+    both = Both()
+    both.cycle(both.news([1] * 20))
+    for core in both.cores:
+        core.set_kill([kill_flag()])
+    said = both.cycle(both.changes(Kind.MODIFY, list(range(20))))
+    assert {int.from_bytes(said[at + 28 : at + 30], "little") for at in range(0, len(said), 256)} == {Reason.KILLED}
