@@ -16,16 +16,16 @@ MORNING_NS = 1_767_600_000 * S  # 2026-01-05 08:00 UTC, a Monday
 
 
 class Clock:
-    """Stands still unless told otherwise."""
+    """Stands still unless told otherwise; `set_ns`: by how much somebody has set the wall clock."""
 
     def __init__(self) -> None:
-        self.ns = 0
+        self.ns = self.set_ns = 0
 
     def monotonic_ns(self) -> int:
         return 1_000 * S + self.ns
 
     def time_ns(self) -> int:
-        return MORNING_NS + self.ns
+        return MORNING_NS + self.ns + self.set_ns
 
 
 class Exchange:
@@ -34,9 +34,10 @@ class Exchange:
     deduplicates = False
 
     def __init__(self, *answers: ResponseType) -> None:
-        self.answers, self.sent, self.logons = answers, list[str](), 0
+        self.answers, self.sent, self.connections, self.logons = answers, list[str](), 0, 0
 
     def connect(self, on_response: Callable[[ExchangeResponse], None]) -> None:
+        self.connections += 1
         self.tell = on_response
 
     def send_logon(self, username: str, password: str) -> None:
@@ -96,6 +97,47 @@ def test_what_the_throttle_holds_back_goes_when_the_clock_says_so() -> None:
     assert clock.monotonic_ns() < due <= clock.monotonic_ns() + 2 * S
     clock.ns += due - clock.monotonic_ns()
     assert short(desk.run()) == [("C", ExecType.NEW)]
+
+
+@pytest.mark.parametrize("hour", [-1, 1])
+def test_setting_the_wall_clock_moves_neither_throttle_nor_timeouts_and_logs_nobody_on_again(hour: int) -> None:
+    clock, exchange = Clock(), Exchange()
+    throttle, timeout = ThrottleConfig(rate=2, per_ms=5_000), ExchangeConfig(ack_timeout_ms=9_000)
+    desk = Desk(exchange, Config(throttle=throttle, exchange=timeout), clock)
+    for name in "ABC":
+        desk.on_data(new(name))
+    due = desk.next_due_ns()
+    clock.set_ns = hour * 3_600 * S
+    assert desk.run() == []
+    assert desk.next_due_ns() == due
+    clock.ns = due - 1_000 * S - 1
+    desk.run()
+    assert exchange.sent == ["A", "B"]
+    clock.ns += 1
+    desk.run()
+    assert exchange.sent == ["A", "B", "C"]
+    clock.ns = 9 * S - 1
+    assert desk.run() == []
+    clock.ns += 1
+    assert [(report.client_order_id, report.ord_status) for report in desk.run()] == [
+        ("A", OrdStatus.IN_DOUBT), ("B", OrdStatus.IN_DOUBT),
+    ]  # fmt: skip
+    assert exchange.logons == 1
+
+
+def test_a_wall_clock_set_beyond_the_close_and_back_ends_the_session_and_begins_it_with_one_logon_each() -> None:
+    hours = SessionConfig(zone="UTC", hours=(HoursConfig(days=("mon",), open="07:00", close="08:30"),))
+    clock, exchange = Clock(), Exchange(ResponseType.ACK)
+    desk = Desk(exchange, Config(session=hours), clock)
+    desk.on_data(new("A"))
+    clock.set_ns = 3_600 * S
+    assert short(desk.run()) == [("A", ExecType.EXPIRED)]  # the day is over
+    (refused,) = desk.on_data(new("B"))
+    assert refused.reason == Reason.OUT_OF_HOURS
+    clock.set_ns = 0
+    assert desk.on_data(new("C"))[-1].exec_type is ExecType.NEW
+    assert exchange.sent == ["A", "C"]
+    assert exchange.connections == exchange.logons == 2
 
 
 def test_outside_its_hours_it_refuses_and_at_the_close_it_logs_out() -> None:
