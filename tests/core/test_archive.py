@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from bench import finished_orders
 from oms_actors.core import archive, ledger
+from oms_actors.core.snapshot import dump, load
 from oms_actors.errors import Reason
 from oms_actors.messages import ExecType, OrdStatus, ReportFlag, ResponseType
 from oms_actors.record import key_of
@@ -110,3 +111,16 @@ def test_three_times_as_many_finished_orders_need_no_more_memory(monkeypatch: py
         first, second, third = finished_orders.growth(18_000, ids)
         assert max(second, third) < 1.05 * first
         assert first < 4_000 * finished_orders.BYTES_MAX + ledger.FRESH * 1_200
+
+
+def test_a_snapshot_of_the_version_that_put_nothing_away_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "BLOCK", NEVER)
+    bench = Bench()
+    bench.cycle(new("A"))
+    bench.cycle(heard=[said(ResponseType.REJECT, "A")])
+    before = dump(bench.core)
+    del before["archive"]
+    before["format"] = 3
+    core = bench.fresh()
+    assert load(core, before)
+    assert core.state() == bench.core.state()

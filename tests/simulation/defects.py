@@ -21,6 +21,7 @@ from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import SenderRole
 from oms_actors.config import OverrideConfig
 from oms_actors.core import release, responder
+from oms_actors.core.archive import Archive
 from oms_actors.core.hours import FOREVER_NS, SessionState
 from oms_actors.core.intake import Batch, Intake
 from oms_actors.core.ledger import Ledger
@@ -92,6 +93,12 @@ def _busy(found: Scenario) -> Scenario:
         found, config=config, habits=kind, troubles=quiet, length_ns=4_000 * MS, clients=2, waves=8, wave_max=20,
         repeats=0.2, power=True, rolls=False,
     )  # fmt: skip
+
+
+def _late_fills(found: Scenario) -> Scenario:
+    """Many orders are canceled that were executed a moment before."""
+    calm = _busy(found)
+    return replace(calm, habits=replace(calm.habits, fill=0.1, late_fill=0.8), cancels=0.4)
 
 
 def _kills(found: Scenario) -> Scenario:
@@ -331,6 +338,10 @@ def _never_closes(original: Callable[..., SessionState]) -> Callable[..., Sessio
     return read
 
 
+def _forgotten(original: Callable[..., Any]) -> Callable[..., None]:
+    return lambda self, key: None
+
+
 # Where the disk forgets what both journals had, the sender may be the first to notice.
 _LOST = ("acknowledged_is_kept", "told_everything_once", "only_what_was_asked", "sender crashed", "intake crashed",
          "the snapshot failed")
@@ -359,6 +370,7 @@ DEFECTS = (
            _repeats),
     Defect("answers are given back before they are journalled", SenderRole, "_hear", _gives_back_first,
            ("quantities_agree", "one_final_answer"), _resuming),
+    Defect("what is put away is forgotten", Archive, "recall", _forgotten, ("quantities_agree",), _late_fills),
     Defect("a lagging upstream is told nothing more", Refill, "step", _caught_up_at_once, ("told_everything_once",),
            _slow_readers),
     Defect("positions are committed before their rows", Store, "commit", _places_first, ("rows_are_there_once",),
