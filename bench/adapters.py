@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
-from time import monotonic_ns
+from time import monotonic_ns, perf_counter_ns
 
 from bench.load import ID_DIGITS
 from oms_actors.edges.exchange import ExchangeRequest
@@ -64,6 +64,19 @@ class NullVenue:
 
     def close(self) -> None:
         self._said.clear()
+
+
+class Noting(NullVenue):
+    """Knows when each single request came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called_ns: list[int] = []
+        """perf_counter ns."""
+
+    def send_record(self, intent: bytes) -> None:
+        self.called_ns.append(perf_counter_ns())
+        super().send_record(intent)
 
 
 class Recorder(NullVenue):

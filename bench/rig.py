@@ -1,6 +1,6 @@
 """Intake and sender in this process, driven by hand: no wakes, no other process, so a stage's own cost shows.
 
-Journals, rings, pages and the upstream's file are real; the exchange is `bench.adapters:NullVenue`.
+Journals, rings, pages and the upstream's file are real; the exchange is `bench.adapters:NullVenue`, or another.
 """
 
 from __future__ import annotations
@@ -80,14 +80,14 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path | None = None, durability: str = "process") -> Iterator[Rig]:
+def rig(folder: Path | None = None, durability: str = "process", adapter: str = ADAPTER) -> Iterator[Rig]:
     """A rig in temporary folders."""
     with tempfile.TemporaryDirectory(prefix="oms-bench-", dir=folder) as data, \
             tempfile.TemporaryDirectory(prefix="oms-bench-", dir="/dev/shm") as runtime, \
             patch.dict(os.environ, OMS_RUNTIME_DIR=runtime):  # fmt: skip
         import msgspec
 
-        config = config_of(durability=durability, adapter=ADAPTER)
+        config = config_of(durability=durability, adapter=adapter)
         desk = msgspec.structs.replace(config.desk, data_dir=data)
         made = Rig(Path(data), msgspec.structs.replace(config, desk=desk))
         try:

@@ -37,6 +37,7 @@ SUITE = (
     Bench("power", "order_path_throughput", "order path, null venue, power", 30, {"durability": "power"}),
     Bench("latency", "path_latency", "submit → send at 1,000/s, process", 45, {"durability": "process"}),
     Bench("latency_power", "path_latency", "submit → send at 1,000/s, power", 45, {"durability": "power"}),
+    Bench("steps", "order_steps", "one order alone, step by step", 12),
     Bench("stages", "stage_cost", "intake and sender alone", 15),
     Bench("persistence", "persistence_rows", "persistence alone", 15),
     Bench("ring", "ring_throughput", "ring against faster-fifo, Queue, pipe", 40),
