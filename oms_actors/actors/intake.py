@@ -19,6 +19,7 @@ import msgspec
 from ipc import inject
 from ipc.errors import IpcError
 from ipc.page import Page
+from ipc.proc import short_slices
 from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
@@ -99,6 +100,7 @@ class IntakeRole:
     def start(self) -> None:
         """Attach, recover, find the upstreams that are there."""
         context = self.context
+        short_slices()
         deadly = self._died_of()
         self.page = Page.create(context.path(f"{context.name}.page"), COUNTERS, HISTOGRAMS)
         at = self.page.index("touched_file")

@@ -21,7 +21,7 @@ from typing import Any
 from ipc import inject
 from ipc.errors import IpcError
 from ipc.page import Page
-from ipc.proc import fine_timers
+from ipc.proc import fine_timers, short_slices
 from ipc.ring import RingWriter, open_reader, open_writer
 from ipc.wait import Bell
 from oms_actors import instance
@@ -116,6 +116,7 @@ class SenderRole:
         """Attach, recover, and settle what a predecessor left open."""
         config, context = self.config, self.context
         fine_timers()
+        short_slices()
         offers = {"directory": context.path(instance.VENUE), "bell": context.path(f"{context.name}.bell")}
         adapter = load_adapter(config.exchange.adapter, config.exchange.options, self.resolved.config_dir, offers)
         self.caller = Caller(adapter, context.vitals)

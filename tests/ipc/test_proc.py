@@ -1,0 +1,50 @@
+"""What a thread may ask of the kernel in order to be prompt."""
+
+import ctypes
+import platform
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ipc import proc
+
+_PR_GET_TIMERSLACK, _SYS_SCHED_GETATTR = 30, 315
+KERNEL = tuple(int(part) for part in platform.release().split(".")[:2])
+libc = ctypes.CDLL(None)
+
+
+def in_a_thread_of_its_own(act: Callable[[], Any]) -> Any:
+    """So that the test's own thread stays as it is."""
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append(act()))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def scheduling() -> tuple[int, ...]:
+    attributes = ctypes.create_string_buffer(48)
+    assert libc.syscall(_SYS_SCHED_GETATTR, 0, attributes, 48, 0) == 0
+    return proc._SCHED_ATTR.unpack(attributes.raw)
+
+
+def test_sleeps_of_a_thread_with_fine_timers_are_not_put_off() -> None:
+    def act() -> int:
+        proc.fine_timers()
+        return int(libc.prctl(_PR_GET_TIMERSLACK, 0, 0, 0, 0))
+
+    assert in_a_thread_of_its_own(act) == 1
+
+
+@pytest.mark.skipif(KERNEL < (6, 12), reason="kernels before 6.12 know no time slices of one's own")
+def test_a_thread_with_short_slices_keeps_its_policy_and_niceness() -> None:
+    def act() -> tuple[tuple[int, ...], tuple[int, ...]]:
+        before = scheduling()
+        proc.short_slices()
+        return before, scheduling()
+
+    before, after = in_a_thread_of_its_own(act)
+    assert after[5] == proc.SLICE_NS
+    assert after[1:5] == before[1:5]
