@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from _thread import allocate_lock
 from collections.abc import Callable
 from time import monotonic_ns
@@ -48,6 +49,7 @@ LOOK_NS = 2_000_000
 """Looking lasts so long at most."""
 ANNOUNCED_NS = 300_000
 """So long it is looked for what a ring has announced: one that came before there was anything."""
+CORES_TO_LOOK = 4
 CROWDED_NS = 500_000
 """Who waits so long for the processor that it has offered to others is in their way."""
 AWAY_NS, AWAY_NS_MAX = 5_000_000, 640_000_000
@@ -76,6 +78,11 @@ _syscall.restype = ctypes.c_long
 
 class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_int64), ("nanoseconds", ctypes.c_int64))
+
+
+def look_ns_of_the_others(look_ns: int) -> int:
+    """How long those look for whom nobody waits first: with few processors they would be in the way, so not at all."""
+    return look_ns if len(os.sched_getaffinity(0)) >= CORES_TO_LOOK else 0
 
 
 def register_for_barriers() -> None:

@@ -31,7 +31,7 @@ from ipc import lock
 from ipc.duplex import Client, Duplex, create_duplex
 from ipc.errors import NotOurs, NotThere
 from ipc.errors import RingFull as IpcRingFull
-from ipc.wait import Bell
+from ipc.wait import Bell, look_ns_of_the_others
 from oms_actors import instance as places
 from oms_actors.config import DeskConfig
 from oms_actors.errors import DeskDown, FieldError, OmsError
@@ -115,7 +115,7 @@ class Upstream:
             _require_owner(runtime)
             _create(path, name, resolved.config.desk)
         client = Duplex.attach_client(str(path), bell)
-        client.bell.look_ns = resolved.config.desk.look_us * 1_000
+        client.bell.look_ns = look_ns_of_the_others(resolved.config.desk.look_us * 1_000)
         bell.wake()  # so that intake looks for new upstreams now
         file = os.stat(path).st_ino
         return cls(client, runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)

@@ -8,7 +8,6 @@ the next frame. Reports leave (as that very frame) once they are durable.
 from __future__ import annotations
 
 import logging
-import os
 import struct
 import time
 from array import array
@@ -23,7 +22,7 @@ from ipc.errors import IpcError
 from ipc.page import Page
 from ipc.proc import fine_timers, short_slices
 from ipc.ring import RingWriter, open_reader, open_writer
-from ipc.wait import Bell
+from ipc.wait import Bell, look_ns_of_the_others
 from oms_actors import instance
 from oms_actors.actors.commands import MassCancel, Reconnect, ReEnable, Reload, Resolve, Stats, Why
 from oms_actors.actors.session import Hours, Session
@@ -51,8 +50,6 @@ from oms_actors.messages import Kind, Outcome, SessionEvent
 from oms_actors.record import REQUEST_BYTES, key_of, text
 
 US, MS = 1_000, 1_000_000
-CORES_TO_LOOK = 4
-"""With fewer we would be in the way of others who look; intake announces what comes."""
 EARLY_NS = 100_000
 """A token of the throttle is used when it frees, not a wake-up later."""
 TAKE_BYTES = 1 << 19
@@ -95,8 +92,7 @@ class SenderRole:
         self.log: logging.Logger = context.log
         self.resolved: Resolved = instance.read_desk(context.runtime)
         self.config = self.resolved.config
-        if (os.cpu_count() or 1) >= CORES_TO_LOOK:
-            context.bell.look_ns = self.config.desk.look_us * US
+        context.bell.look_ns = look_ns_of_the_others(self.config.desk.look_us * US)
         context.bell.early_ns = EARLY_NS
         self._bells: dict[str, Bell] = {}
         self._results_since = 0

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from ipc.errors import NotThere, VersionMismatch
-from ipc.wait import AWAY_NS, BELL_ASLEEP, BELL_AWAKE, BELL_BYTES, BELL_LOOKING, Bell, format_bell
+from ipc.wait import (
+    AWAY_NS,
+    BELL_ASLEEP,
+    BELL_AWAKE,
+    BELL_BYTES,
+    BELL_LOOKING,
+    Bell,
+    format_bell,
+    look_ns_of_the_others,
+)
 
 
 def memory_bell(look_ns: int = 0) -> Bell:
@@ -102,7 +111,8 @@ def used_to_be_rung_at_once(bell: Bell) -> Bell:
     return bell
 
 
-def test_a_consumer_that_is_rung_often_looks_and_is_found_without_a_sleep() -> None:
+def test_a_consumer_that_is_rung_often_looks_and_is_found_without_a_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipc.wait.CROWDED_NS", 60_000_000_000)  # the other thread keeps the interpreter for 5 ms
     bell = used_to_be_rung_at_once(memory_bell(look_ns=60_000_000_000))
     published: list[int] = []
     seen: list[int] = []
@@ -161,6 +171,14 @@ def test_a_ring_with_nothing_behind_it_announces_what_is_then_looked_for(monkeyp
     monkeypatch.setattr(Bell, "_futex_wait", rung)
     assert bell.wait(lambda: words.append(bell.flag[0]) or len(words) > 2, timeout_s=60)  # type: ignore[func-returns-value]
     assert words == [BELL_ASLEEP, BELL_AWAKE, BELL_LOOKING]
+
+
+@pytest.mark.parametrize(("processors", "look_ns"), [(2, 0), (3, 0), (4, 7)])
+def test_with_few_processors_only_the_first_looks(
+    monkeypatch: pytest.MonkeyPatch, processors: int, look_ns: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(processors)))
+    assert look_ns_of_the_others(7) == look_ns
 
 
 def test_who_wants_to_be_on_time_wakes_early_and_looks(monkeypatch: pytest.MonkeyPatch) -> None:
