@@ -77,7 +77,9 @@ class Desk:
         config = config or Config()
         self.config, self.clock = config, clock
         self._log = logging.getLogger("oms.desk")
-        self._hours = _Timetable(config, clock)
+        self._timetable = _Timetable(config, clock)
+        self._hours = Hours.CLOSED
+        self._running = self._more = False
         self.intake = Intake(rules_of(config), exposure=Exposure(Risk(limits_of(config.risk))))
         self._caller, self._responses = Caller(adapter), Responses()
         self.core = Batches(
@@ -85,7 +87,7 @@ class Desk:
             scopes_of(config),
         )  # fmt: skip
         self._session = Session(
-            config.session, self.core, self._caller, self._responses, self._hours, self._log, clock.monotonic_ns
+            config.session, self.core, self._caller, self._responses, self._timetable, self._log, clock.monotonic_ns
         )  # fmt: skip
         self._sequence = 1
         self._frames: deque[bytes] = deque()
@@ -108,15 +110,27 @@ class Desk:
         return self.run()
 
     def on_data_response(self, response: ExchangeResponse) -> list[Report]:
-        """What the exchange says, if it does not tell the adapter."""
+        """What the exchange says, if it does not tell the adapter. From inside of a call of the adapter this (as all
+        else here) returns nothing: what follows is among the reports of who led to the call."""
         self._responses.on_response(response)
         return self.run()
 
     def run(self) -> list[Report]:
         """What time has made due, and whatever follows from it."""
-        self._look_at_date()
-        while self._cycle():
-            pass
+        return self._run(stopping=False)
+
+    def _run(self, stopping: bool) -> list[Report]:
+        if self._running:  # the adapter tells us from inside of a call: who made the call goes on with it
+            self._more = True
+            return []
+        self._running = True
+        try:
+            if not stopping:
+                self._look_at_date()
+            while self._cycle(stopping):
+                pass
+        finally:
+            self._running = False
         found, self._reports = self._reports, []
         return found
 
@@ -149,10 +163,7 @@ class Desk:
 
     def stop(self) -> list[Report]:
         """Logs out, as at the close."""
-        while self._cycle(stopping=True):
-            pass
-        found, self._reports = self._reports, []
-        return found
+        return self._run(stopping=True)
 
     def next_due_ns(self) -> int:
         """When (monotonic) `run` has something to do though nothing comes; 0: never."""
@@ -166,11 +177,11 @@ class Desk:
 
     def _batch(self) -> Batch:
         return self.intake.batch(
-            self._sequence, self.clock.monotonic_ns(), self.clock.time_ns(), self._hours.read()
+            self._sequence, self.clock.monotonic_ns(), self.clock.time_ns(), self._timetable.read()
         )  # fmt: skip
 
     def _look_at_date(self) -> None:
-        date = self._hours.read().date
+        date = self._timetable.read().date
         if date > self.intake.trade_date:
             batch = self._batch()
             batch.roll(date)
@@ -187,22 +198,26 @@ class Desk:
 
     # -- the sender -------------------------------------------------------------------------------------------------
 
-    def _cycle(self, stopping: bool = False) -> bool:
+    def _cycle(self, stopping: bool) -> bool:
         """One look at everything; True if another may find more."""
+        self._more = False
         core, session, clock = self.core, self._session, self.clock
         now, wall = clock.monotonic_ns(), clock.time_ns()
         core.begin(now, wall)
+        core.matching = self._hours is Hours.OPEN and wall < core.interval[1]
         taken = self._take()
         if session.machine.link is not Link.DOWN:
             self._caller.poll()
         heard = self._responses.drain_frames()
         for frame in heard:
             session.respond(frame)
-        hours = Hours.CLOSED if stopping else session.look(wall)
+        hours = self._hours = Hours.CLOSED if stopping else session.look(wall)
         link = session.machine.link
         session.step(hours is not Hours.CLOSED, now)
         core.tick()
         unfinished = core.go_on(STEP) if core.mass_actions else False
+        core.matching = hours is Hours.OPEN
+        unfinished |= core.match(STEP)
         on_line = session.machine.on_line
         if on_line and core.doubtful:
             self._ask()
@@ -213,7 +228,7 @@ class Desk:
         self._call()
         self._flush(now, wall)
         core.put_away()
-        return bool(taken or heard or called or unfinished or session.machine.link is not link
+        return bool(taken or heard or called or unfinished or self._more or session.machine.link is not link
                     or self._responses.ready())  # fmt: skip
 
     def _take(self) -> bool:
@@ -251,10 +266,15 @@ class Desk:
         self.core.latencies.clear()
 
     def _call(self) -> None:
-        lost = ""
-        for call in list(_one_by_one(self.core.calls)):
-            sequence, item, intent = call
+        """Performs the calls: up to the close, to a kill in the midst of them, or until the connection is lost."""
+        closes, kills, lost = self.core.interval[1], self.core.risk.kill_flags, ""
+        calls = list(_one_by_one(self.core.calls))
+        for done, (sequence, item, intent) in enumerate(calls):
             began, outcome = self.clock.monotonic_ns(), Outcome.SENT
+            if lost or self.core.risk.kill_flags is not kills or self.clock.time_ns() >= closes:
+                for number, left, _ in reversed(calls[done:]):  # the first of them is the first in line again
+                    self.core.returned(began, began, number, left, Outcome.NOT_CALLED)
+                break
             try:
                 (self._caller.send_record if self._caller.is_raw else self._caller.send)(intent)
             except NotSent:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from oms_actors import CancelOrder, Desk, ExchangeResponse, ExecType, Kind, NewOrder, OrdStatus, Report, ResponseType
-from oms_actors.config import Config, ExchangeConfig, HoursConfig, SessionConfig, ThrottleConfig
+from oms_actors.config import Config, ExchangeConfig, HoursConfig, QueueConfig, SessionConfig, ThrottleConfig
 from oms_actors.edges.exchange import ExchangeRequest
 from oms_actors.errors import Reason
 
@@ -211,3 +211,79 @@ def test_it_logs_out_when_it_is_stopped() -> None:
     desk.stop()
     desk.on_data(new("B"))
     assert exchange.logons == 2
+
+
+def test_on_a_connection_that_is_lost_nothing_more_is_called_and_what_is_left_keeps_its_place() -> None:
+    class Cut(Exchange):
+        def send(self, request: ExchangeRequest) -> None:
+            super().send(request)
+            if request.client_order_id == "B2":
+                raise ConnectionResetError("cut")
+
+    clock, exchange = Clock(), Cut(ResponseType.ACK)
+    desk = Desk(exchange, Config(throttle=ThrottleConfig(rate=4)), clock)
+    for name in ("A1", "A2", "A3", "A4", "B1", "B2", "B3", "B4"):
+        desk.on_data(new(name))
+    clock.ns = 2 * S
+    told = desk.run()
+    assert exchange.sent[4:] == ["B1", "B2"]
+    assert {report.client_order_id for report in told if report.ord_status is OrdStatus.IN_DOUBT} <= {"B1", "B2"}
+    clock.ns = 60 * S
+    desk.run()
+    assert exchange.sent[4:] == ["B1", "B2", "B3", "B4"]
+    assert exchange.logons == 2
+
+
+def test_after_the_close_in_the_middle_of_the_calls_no_more_is_called() -> None:
+    class Slow(Exchange):
+        def send(self, request: ExchangeRequest) -> None:
+            super().send(request)
+            clock.ns += 4 * S
+
+    hours = SessionConfig(zone="UTC", hours=(HoursConfig(days=("mon",), open="07:00", close="08:30"),))
+    clock, exchange = Clock(), Slow(ResponseType.ACK)
+    desk = Desk(exchange, Config(session=hours, throttle=ThrottleConfig(rate=3, per_ms=60_000)), clock)
+    for name in ("A1", "A2", "A3", "B1", "B2", "B3"):
+        desk.on_data(new(name))
+    clock.ns = 1_795 * S
+    told = desk.run()
+    assert exchange.sent[3:] == ["B1", "B2"]
+    assert ("B3", ExecType.EXPIRED) in short(told)
+
+
+def test_an_adapter_may_speak_to_the_desk_from_inside_of_a_call() -> None:
+    class Direct(Exchange):
+        def send(self, request: ExchangeRequest) -> None:
+            self.sent.append(request.client_order_id)
+            inner = desk.on_data_response(ExchangeResponse(type=ResponseType.ACK, client_order_id=self.sent[-1]))
+            if request.client_order_id == "A":
+                inner += desk.on_data(new("B"))
+            elif request.client_order_id == "C1":
+                inner += desk.kill()
+            assert inner == []  # whoever is in the call gets them
+
+    clock, exchange = Clock(), Direct()
+    desk = Desk(exchange, Config(throttle=ThrottleConfig(rate=2)), clock)
+    assert short(desk.on_data(new("A"))) == [
+        ("A", ExecType.PENDING_NEW), ("B", ExecType.PENDING_NEW), ("A", ExecType.NEW), ("B", ExecType.NEW),
+    ]  # fmt: skip
+    for name in ("C1", "C2"):
+        desk.on_data(new(name))
+    clock.ns = 2 * S
+    assert short(desk.run()) == [("C1", ExecType.NEW)]
+    assert exchange.sent == ["A", "B", "C1"]
+    clock.ns = 4 * S
+    assert short(desk.resume()) == [("C2", ExecType.NEW)]
+
+
+def test_orders_meet_inside_while_they_could_be_sent_and_not_before_the_open() -> None:
+    hours = HoursConfig(days=("mon",), open="09:00", close="10:00")
+    session = SessionConfig(zone="UTC", hours=(hours,), out_of_hours="queue")
+    clock, exchange = Clock(), Exchange(ResponseType.ACK)
+    desk = Desk(exchange, Config(session=session, queue=QueueConfig(internal_crossing=True)), clock)
+    assert short(desk.on_data(new("B"))) == [("B", ExecType.PENDING_NEW)]
+    sell = NewOrder(client_order_id="S", symbol="X", side="SELL", quantity=10, price=5)
+    assert short(desk.on_data(sell)) == [("S", ExecType.PENDING_NEW)]
+    clock.ns = 3_600 * S
+    assert short(desk.run()) == [("B", ExecType.TRADE), ("S", ExecType.TRADE)]
+    assert exchange.sent == []
