@@ -72,12 +72,13 @@ class SenderFold:
             beat()  # a frame may hold thousands of records
             count += 1
             self.fold(frame, boots.get(frame.generation) == self._boot)
-            if frame.input > self.input:
-                raise SenderAhead(frame.input, self.input)
         return count
 
     def fold(self, frame: Frame, this_boot: bool) -> None:
-        """One frame."""
+        """One frame. What it decided upon must be there before: SenderAhead if it is not."""
+        requests = self.source.up_to(frame.input)
+        if frame.input > self.input:
+            raise SenderAhead(frame.input, self.input)
         if not this_boot:
             self.rebooted = True
         elif not self.first_ns:
@@ -85,7 +86,7 @@ class SenderFold:
             self.core.forget_calls()
         self.core.begin(frame.mono_ns, frame.wall_ns)
         self.core.base = frame.sequence
-        self.core.replay(frame.payload, self.source.up_to(frame.input))
+        self.core.replay(frame.payload, requests)
         self.position = Position(frame.generation, frame.end)
 
     def body(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from oms_actors.edges.journal import JournalWriter, SenderAhead
 from oms_actors.edges.sender_fold import INTAKE, SENDER, SenderFold
 from oms_actors.record import records
 from oms_actors.replay import replay
-from tests.core.sender_bench import Bench
+from tests.core.sender_bench import Bench, new
 from tests.core.test_sender_replay import Chaos
 
 BOOT = 7
@@ -116,6 +116,19 @@ def test_a_sender_that_has_consumed_what_intake_has_lost_says_so(tmp_path: Path)
     for path, data in old.items():
         path.write_bytes(data)
     with pytest.raises(SenderAhead, match=r"SENDER_AHEAD: the sender has consumed .* up to record \d+, but it ends"):
+        day.fold()
+
+
+def test_so_does_one_that_has_even_sent_it(tmp_path: Path) -> None:
+    day = Day(tmp_path, 3)
+    day.bench = Bench(rate=10)
+    old = {path: path.read_bytes() for path in day.folder.glob("intake-*.journal")}
+    day.bench.cycle(new("A"))
+    day.write(len(day.bench.journal))
+    day.fold()
+    for path, data in old.items():
+        path.write_bytes(data)
+    with pytest.raises(SenderAhead, match=r"up to record 1, but it ends with record 0: .* Restore the files"):
         day.fold()
 
 
