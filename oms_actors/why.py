@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from oms_actors.config import ScopeLimitConfig, ThrottleConfig
+from oms_actors.core.order import Phase
 from oms_actors.errors import DeskDown, Reason, reason_text
 from oms_actors.messages import OrdStatus
 from oms_actors.queries import OrderHistory, OrderRow, database_path, order_history
@@ -26,6 +27,13 @@ _DONE = ("FILLED", "CANCELED", "REJECTED", "EXPIRED", "DONE_UNKNOWN")
 _ASIDE = (Reason.NOT_SENT, Reason.ORDER_IN_DOUBT)
 """Reasons that only the sender knows."""
 _WORKING = ("NEW", "PARTIALLY_FILLED", "PENDING_CANCEL", "PENDING_REPLACE")
+_AHEAD: dict[int, tuple[str, str]] = {
+    Phase.SENT: ("sent", "it has been sent, and the exchange has not answered"),
+    Phase.WORKING: ("working", "the exchange has it"),
+    Phase.IN_DOUBT: ("in doubt", "it has been sent, and it is not known whether the exchange has it"),
+    **{phase: ("done", f"it ended as {phase.name}") for phase in Phase if phase >= Phase.FILLED},
+}
+"""What the sender knows of an order that waits as far as the database knows."""
 
 
 class Why(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +89,10 @@ def why(
     waits = standing.waits and not standing.phase if standing else order.status in _WAITING and not sent
     if waits:
         return _waiting(database_path(data_dir, database), instance, history, asked, standing)
-    if order.status in _WAITING and sent:
+    if standing and standing.phase in _AHEAD and order.status in _WAITING and not sent:
+        state, text = _AHEAD[standing.phase]
+        text += "; its history follows in a moment"
+    elif order.status in _WAITING and sent:
         state, text = "sent", f"the exchange has not answered since {_ago(sent[-1].time_ns)}"
     elif order.status in _WORKING:
         state, text = "working", f"the exchange has it, {order.leaves_quantity} of {order.quantity} are open"

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from oms_actors.core.fold import Fold
+from oms_actors.core.order import Phase
 from oms_actors.edges.journal import frames
 from oms_actors.edges.store import Store, order_id_prefix
 from oms_actors.messages import SessionEvent
 from oms_actors.queries import NoDatabase, OrderHistory, order_history, orders
 from oms_actors.record import order_uuid
+from oms_actors.why import Standing, why
 from tests.support.disk import FakeDisk
 from tests.support.journals import START_NS, Script, open_script
 
@@ -196,3 +198,26 @@ def test_no_database_and_no_database_at_all_are_said_by_name(tmp_path: Path) -> 
     (tmp_path / "oms.sqlite").write_text("buy milk\n" * 100)
     with pytest.raises(NoDatabase, match="not a database"):
         order_history(tmp_path, "A-1")
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "text"),
+    [
+        (Phase.SENT, "sent", "it has been sent, and the exchange has not answered"),
+        (Phase.WORKING, "working", "the exchange has it"),
+        (Phase.IN_DOUBT, "in doubt", "it is not known whether the exchange has it"),
+        (Phase.FILLED, "done", "it ended as FILLED"),
+    ],
+)
+def test_why_believes_the_sender_where_the_database_lags(
+    day: Day, monkeypatch: pytest.MonkeyPatch, phase: Phase, state: str, text: str
+) -> None:
+    """The database has not heard yet that the order has been sent."""
+    day.script.new("A-1")
+    day.commit()
+    standing = Standing(int(phase), False, 0, 0, False, 0, 0, 1, 0)
+    monkeypatch.setattr("oms_actors.why._ask", lambda *_: (True, standing))
+    found = why(day.folder, "default", "A-1")
+    assert found is not None
+    assert (found.state, found.blocked_by) == (state, [])
+    assert text in found.why
