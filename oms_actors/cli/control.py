@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 group = typer.Typer(help="Upstreams: who sends orders.", no_args_is_help=True)
 
-Account = Annotated[str, typer.Option("--account", "-a", help="Only this account.")]
-Symbol = Annotated[str, typer.Option("--symbol", "-s", help="Only this symbol.")]
+Account = Annotated[str | None, typer.Option("--account", "-a", help="Only this account.")]
+Symbol = Annotated[str | None, typer.Option("--symbol", "-s", help="Only this symbol.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
 
 
 def kill(
-    account: Account = "",
-    symbol: Symbol = "",
+    account: Account = None,
+    symbol: Symbol = None,
     cancel_working: Annotated[
         bool, typer.Option("--cancel-working", help="Also cancel our orders that are at the exchange.")
     ] = False,
@@ -47,16 +47,15 @@ def kill(
     """
     from oms_actors.edges.kill_switch import Kill, KillSwitch
 
-    _one_scope(account, symbol)
-    flag = Kill(account, symbol, _user(), time.time_ns(), reason)
+    flag = Kill(*_scope(account, symbol), _user(), time.time_ns(), reason)
     state = KillSwitch(data_dir(config, instance)).kill(flag, cancel_working)
     again = f" --account {account}" if account else f" --symbol {symbol}" if symbol else ""
     _tell(state, f"killed {flag.scope}; `oms resume{again}` lets it go on", json)
 
 
 def resume(
-    account: Account = "",
-    symbol: Symbol = "",
+    account: Account = None,
+    symbol: Symbol = None,
     config: options.ConfigFile = None,
     instance: options.Instance = options.DEFAULT,
     json: options.Json = False,
@@ -64,15 +63,23 @@ def resume(
     """Let orders go again: for an account or symbol, or (neither named) for everything that was stopped."""
     from oms_actors.edges.kill_switch import KillSwitch
 
-    _one_scope(account, symbol)
-    state = KillSwitch(data_dir(config, instance)).resume(account, symbol, _user())
+    state = KillSwitch(data_dir(config, instance)).resume(*_scope(account, symbol), _user())
     left = ", ".join(kill.scope for kill in state.kills)
     _tell(state, f"resumed; still stopped: {left}" if left else "resumed; nothing is stopped", json)
 
 
-def _one_scope(account: str, symbol: str) -> None:
-    if account and symbol:
+def _scope(account: str | None, symbol: str | None) -> tuple[str, str]:
+    """Account and symbol, "" where none is named. A name that no order can have is none: an empty variable in
+    somebody's script must not mean everything."""
+    from oms_actors.messages import ACCOUNT_MAX, SYMBOL_MAX, text_of
+
+    if account is not None and symbol is not None:
         usage("name an account or a symbol, not both")
+    if account is not None:
+        text_of("account", account, ACCOUNT_MAX)
+    if symbol is not None:
+        text_of("symbol", symbol, SYMBOL_MAX)
+    return account or "", symbol or ""
 
 
 def _user() -> str:

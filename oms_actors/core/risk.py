@@ -302,11 +302,12 @@ class Risk:
 
 
 def kill_flag(account: str = "", symbol: str = "") -> KillFlag:
-    """The flag that stops an account, a symbol, or (with neither) everything."""
+    """The flag that stops an account, a symbol, or (with neither) everything. A name that no order can have, in a file
+    that somebody has written by hand, stops nothing: it must not end who reads it."""
     if account:
-        return Field.ACCOUNT, account.encode("ascii").ljust(ACCOUNT_MAX, b"\0")
+        return Field.ACCOUNT, account.encode("ascii", "backslashreplace").ljust(ACCOUNT_MAX, b"\0")
     if symbol:
-        return Field.SYMBOL, symbol.encode("ascii").ljust(SYMBOL_MAX, b"\0")
+        return Field.SYMBOL, symbol.encode("ascii", "backslashreplace").ljust(SYMBOL_MAX, b"\0")
     return KILL_ALL
 
 

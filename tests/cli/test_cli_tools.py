@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from oms_actors import Upstream
+from oms_actors.edges.kill_switch import KillSwitch
 from tests.cli.fake_desk import FakeDesk
 
 if TYPE_CHECKING:
@@ -34,6 +35,25 @@ def test_kill_and_resume_need_no_running_desk(oms: Oms, data: Path) -> None:
 
 def test_kill_names_one_scope(oms: Oms, data: Path) -> None:
     assert oms("kill", "--account", "A", "--symbol", "B").code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "problem"),
+    [
+        ("kill", "--account", "ACCOUNT-SEVENTEEN", "'ACCOUNT-SEVENTEEN': must have 1 to 16 characters, has 17"),
+        ("kill", "--symbol", "\xc4", "symbol: '\xc4': must be printable ASCII without spaces"),
+        ("kill", "--symbol", "", "symbol: '': must have 1 to 16 characters, has 0"),
+        ("resume", "--account", "", "account: '': must have 1 to 16 characters, has 0"),
+    ],
+)
+def test_a_name_that_no_order_can_have_is_neither_killed_nor_taken_for_everything(
+    oms: Oms, data: Path, command: str, option: str, name: str, problem: str
+) -> None:
+    oms("kill", "--account", "HOUSE")
+    ended = oms(command, option, name)
+    assert ended.code == 2
+    assert problem in ended.err
+    assert [kill.scope for kill in KillSwitch(data).read().kills] == ["account HOUSE"]
 
 
 def test_kill_where_no_desk_ever_ran_says_what_to_do(oms: Oms) -> None:

@@ -396,3 +396,12 @@ def test_a_desk_without_limits_is_not_asked():
     assert not Risk().enabled
     assert Risk(desk(max_quantity=1)).enabled
     assert Risk(RiskLimits(messages_per_s=1)).enabled
+
+
+@pytest.mark.parametrize("name", ["\xc4", "A" * 17])
+def test_a_kill_flag_for_a_name_that_no_order_can_have_stops_nothing_and_nobody(name: str) -> None:
+    """Somebody may have written the switch's file by hand."""
+    risk = Risk()
+    risk.set_kill([kill_flag(account=name), kill_flag(symbol=name)])
+    assert risk.killed(A, X) is None
+    assert risk.killed(padded("A" * 16), padded("A" * 16)) is None
