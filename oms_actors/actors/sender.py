@@ -470,16 +470,16 @@ class SenderRole:
     def _look_at_switch(self) -> None:
         """The kill switch has been touched: hold back what it names, cancel what it wants canceled."""
         state = self.switch.read()
-        asked = state.cancel != self.core.cancels_asked
-        if state.kills == self._kills and not asked:
+        known = self.core.cancels_asked
+        asked = state.asked_since(known)
+        if state.kills == self._kills and state.cancel == known:
             return
         self._kills = state.kills
         self.core.set_kill(kill.flag for kill in state.kills)
         names = ", ".join(kill.scope for kill in state.kills)
         self.core.note(SessionEvent.KILL if state.kills else SessionEvent.RESUME, names, state.cancel)
         self.log.warning("kill switch: %s", names or "off")
-        if asked:
-            scope = state.cancel_scope
+        for scope in asked:
             self._mass_cancel(Reason.KILLED, 0, scope.account, scope.symbol)
 
     def _mass_cancel(self, reason: Reason, upstream: int, account: str, symbol: str) -> int:

@@ -23,6 +23,8 @@ from oms_actors.edges.journals import shared_words
 FILE, WORD, LOCK, LOG = "kill.json", "kill.word", "kill.lock", "kill.log"
 LOCK_TRIES, LOCK_WAIT_S = 50, 0.02
 """Who touches the switch waits for another who does; after a second not any more: a kill is never refused."""
+CANCELS_KEPT = 256
+"""So many requests to cancel are kept for a sender that is away."""
 
 
 class Kill(msgspec.Struct, frozen=True):
@@ -46,11 +48,17 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class KillState(msgspec.Struct, frozen=True):
-    """What the file holds. `cancel` counts requests to cancel working orders as well; `cancel_scope` is the last."""
+    """What the file holds. `cancel` counts requests to cancel working orders as well, `cancels` are the last."""
 
     kills: tuple[Kill, ...] = ()
     cancel: int = 0
-    cancel_scope: Kill = Kill()
+    cancels: tuple[Kill, ...] = ()
+
+    def asked_since(self, known: int) -> tuple[Kill, ...]:
+        """The requests to cancel that follow after so many: there may be several where the sender was away. If there
+        are fewer than are known, the file is another one."""
+        more = self.cancel - known
+        return self.cancels[-more:] if more > 0 else self.cancels if more else ()
 
 
 class KillSwitch:
@@ -78,8 +86,10 @@ class KillSwitch:
         with self._alone():
             state = self.read()
             kills = (*(k for k in state.kills if k.flag != kill.flag), kill)
-            cancel, scope = (state.cancel + 1, kill) if cancel_working else (state.cancel, state.cancel_scope)
-            state = self._write(KillState(kills, cancel, scope))
+            cancel, cancels = state.cancel, state.cancels
+            if cancel_working:
+                cancel, cancels = cancel + 1, (*cancels, kill)[-CANCELS_KEPT:]
+            state = self._write(KillState(kills, cancel, cancels))
         self._log("kill --cancel-working" if cancel_working else "kill", kill)
         return state
 
@@ -88,7 +98,7 @@ class KillSwitch:
         with self._alone():
             state = self.read()
             left = tuple(k for k in state.kills if (account or symbol) and k.flag != kill_flag(account, symbol))
-            state = self._write(KillState(left, state.cancel, state.cancel_scope))
+            state = self._write(KillState(left, state.cancel, state.cancels))
         self._log("resume", Kill(account, symbol, by, time.time_ns()))
         return state
 

@@ -45,3 +45,18 @@ def test_who_touched_it_when_and_why_is_kept_without_any_process(tmp_path: Path)
         ("resume", "", "X", "cid", ""),
     ]  # fmt: skip
     assert scopes(tmp_path) == ["account A"]
+
+
+def test_who_was_away_hears_of_every_request_to_cancel_once(tmp_path: Path) -> None:
+    switch = KillSwitch(tmp_path)
+    for name in "ABC":
+        switch.kill(Kill(account=name), cancel_working=True)
+    switch.kill(Kill(account="D"))
+    switch.resume(account="A")
+
+    def asked(known: int) -> list[str]:
+        return [kill.account for kill in switch.read().asked_since(known)]
+
+    assert [asked(known) for known in range(5)] == [["A", "B", "C"], ["B", "C"], ["C"], [], ["A", "B", "C"]]
+    (tmp_path / kill_switch.FILE).unlink()
+    assert asked(3) == []

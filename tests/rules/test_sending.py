@@ -301,6 +301,24 @@ def test_a_kill_works_while_intake_is_stopped_and_cancels_only_what_it_names(run
         client.upstream.cancel_all()
 
 
+def test_two_kills_while_the_sender_is_stopped_cancel_what_both_name(running: Desk) -> None:
+    with Client("both") as client:
+        client.new("P1", symbol="KILL", account="ONE")
+        client.new("P2", symbol="KILL", account="TWO")
+        client.final("P1")
+        client.final("P2")
+        sender = running.pid("sender")
+        os.kill(sender, signal.SIGSTOP)
+        try:
+            running.switch.kill(Kill(by="a test", account="ONE"), cancel_working=True)
+            running.switch.kill(Kill(by="a test", account="TWO"), cancel_working=True)
+        finally:
+            os.kill(sender, signal.SIGCONT)
+        for name in ("P1", "P2"):
+            wait_for(lambda name=name: [call for call in running.sent if call.orig_client_order_id == name])
+        running.oms("resume")
+
+
 def test_after_a_kill_nothing_is_released_and_what_waited_goes_on_where_it_was(running: Desk) -> None:
     names = [f"F{n}" for n in range(600)]
     switch = running.switch
