@@ -16,6 +16,7 @@ import tracemalloc
 from itertools import islice
 from time import process_time_ns
 
+from bench.host import keep_memory
 from bench.load import encoded
 from bench.measure import Finding, Options, WrongAnswer
 from bench.program import main
@@ -33,6 +34,7 @@ ONE = 10**8
 
 def bench(options: Options) -> Finding:
     """Every size up to --orders."""
+    keep_memory()
     largest = options.count(SIZES[-1], SIZES[0])
     finding = Finding("queue", "waiting queue: cost of a change by how many wait")
     finding.config = {"changes": CHANGES_MAX, "requests per frame": FRAME, "seed": options.seed}
