@@ -217,11 +217,13 @@ class Responder(Ledger):
             open_new = not order.answered
             self._venue_report(order, exec_type, FINAL, change.kind, fields, latency, reason=reason, change=change,
                                orig=orig)
+            # A cancel of our own making says why where others have their send time (see `Interventions`).
+            cause = 0 if change.upstream else int.from_bytes(change.record[36:38], "little")
             if open_new:
                 order.answered = True
-                self._report(order, exec_type, FINAL, NEW, order.first)
+                self._report(order, exec_type, FINAL, NEW, order.first, reason=cause)
             elif change.upstream != order.upstream:  # somebody else's cancel: its owner is told as well
-                self._report(order, exec_type, 0, 0, order.key)
+                self._report(order, exec_type, 0, 0, order.key, reason=cause)
         else:
             kind = 0 if order.answered else NEW
             self._venue_report(order, exec_type, self._answer(order), kind, fields, latency, reason=reason)

@@ -412,7 +412,7 @@ def test_mass_cancel_ends_what_waits_and_cancels_what_was_sent() -> None:
     assert [r.client_order_id for r in bench.reports if r.ord_status is OrdStatus.CANCELED] == ["C"]
     name = own[0][96:132].rstrip(b"\0").decode()
     told = bench.cycle(heard=(said(ResponseType.CANCELED, name),))
-    assert ("A", True) in [(r.client_order_id, r.final) for r in told]
+    assert ("A", True, Reason.MASS_CANCEL) in [(r.client_order_id, r.final, r.reason) for r in told]
 
 
 def test_an_operator_settles_what_nobody_knows() -> None:
