@@ -67,6 +67,7 @@ class Standing(NamedTuple):
     used: int
     free: int
     free_in_ns: int
+    ends_in_ns: int
 
 
 def why(
@@ -138,6 +139,9 @@ def _waiting(database: Path, instance: str, history: OrderHistory, asked: bool, 
     if turn.blocked_by and not blocked:
         blocked.append(turn.blocked_by)
     send_ns = begin_ns + turn.in_ns if begin_ns is not None and turn.in_ns is not None else None
+    if standing and standing.ends_in_ns >= 0 and (send_ns is None or send_ns > time.time_ns() + standing.ends_in_ns):
+        blocked.append(f"it ends unsent in {standing.ends_in_ns / 1e9:,.1f} s, being too old or expired by then")
+        send_ns = None
     text = blocked[0] if blocked else "it goes next"
     return Why(order=order, state="waiting", why=text, blocked_by=blocked, position=position, send_time_ns=send_ns,
                history=history, asked=asked)  # fmt: skip
@@ -194,7 +198,7 @@ def _turn(instance: str, standing: Standing | None, position: int) -> _Turn:
     if standing is None:  # all that is known from outside
         now = status.snapshot(instance)["throttle"]
         free = max(throttle.rate - throttle.reserve_cancels - now["used"], 0)
-        standing = Standing(0, True, 0, position, False, 0, now["used"], free, int(now["next_free_ms"] * 1e6))
+        standing = Standing(0, True, 0, position, False, 0, now["used"], free, int(now["next_free_ms"] * 1e6), -1)
     if standing.limit < 0:
         return _Turn("", 0)
     limit: ThrottleConfig | ScopeLimitConfig = throttle

@@ -50,7 +50,8 @@ class Standing(NamedTuple):
     how many are before it, plus one (0: not in line, or far back); `aside`: those are only the others at the limit of
     its account or symbol. Of its limits the one that lets it go last: `limit` (0: the throttle of the desk, n: the nth
     of the further ones, -1: it does not count), how much of that is `used`, how much is `free` for it, and how long
-    until more is (`free_in_ns`; -1: that hangs on a call)."""
+    until more is (`free_in_ns`; -1: that hangs on a call). `ends_in_ns`: until it ends unsent, being too old or expired
+    (-1: it does not)."""
 
     phase: int
     waits: bool
@@ -61,6 +62,7 @@ class Standing(NamedTuple):
     used: int
     free: int
     free_in_ns: int
+    ends_in_ns: int
 
 
 class Release(Interventions):
@@ -407,11 +409,12 @@ class Release(Interventions):
         if item is None:
             return None
         place = self._place(item) if item.waits() and item.held in (0, SCOPED) else 0
+        ends_ns = self._overdue_ns(item) if item.waits() else NEVER_NS
         return Standing(item.phase, item.waits(), self.waits_for(item), place, item.held == SCOPED,
-                        *self._slowest_limit(item))
+                        *self._slowest_limit(item), max(ends_ns - self.now, 0) if ends_ns < NEVER_NS else -1)
 
     def _slowest_limit(self, item: Pending) -> tuple[int, int, int, int]:
-        """The last four of a Standing."""
+        """Of a Standing: limit, used, free, free_in_ns."""
         if item.kind not in self.settings.counted:
             return -1, 0, 1, 0
         cancel, now = item.kind == CANCEL, self.now

@@ -41,6 +41,15 @@ def test_an_order_that_waited_too_long_is_refused_at_release_with_its_age_and_th
     assert sent_ids(bench) == ["A"]
 
 
+def test_who_asks_is_told_when_an_order_that_waits_will_be_too_old() -> None:
+    bench = Bench(rate=1, max_queue_age_ns=50 * MS)
+    bench.cycle(new("A"), new("B"))
+    bench.cycle(ms=20)
+    standing = bench.core.standing(key_of("", "B"))
+    assert standing is not None
+    assert 0 < standing.ends_in_ns <= 30 * MS + 1 < standing.free_in_ns
+
+
 def test_who_asks_when_to_come_back_is_told_when_the_first_in_line_has_waited_too_long_or_expires() -> None:
     bench = Bench(rate=1, max_queue_age_ns=50 * MS)
     bench.cycle(new("A"), new("B"))

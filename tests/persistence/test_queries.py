@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from oms_actors.edges.store import Store, order_id_prefix
 from oms_actors.messages import SessionEvent
 from oms_actors.queries import NoDatabase, OrderHistory, order_history, orders
 from oms_actors.record import order_uuid
-from oms_actors.why import Standing, why
+from oms_actors.why import Standing, _Turn, why
 from tests.support.disk import FakeDisk
 from tests.support.journals import START_NS, Script, open_script
 
@@ -215,9 +216,25 @@ def test_why_believes_the_sender_where_the_database_lags(
     """The database has not heard yet that the order has been sent."""
     day.script.new("A-1")
     day.commit()
-    standing = Standing(int(phase), False, 0, 0, False, 0, 0, 1, 0)
+    standing = Standing(int(phase), False, 0, 0, False, 0, 0, 1, 0, -1)
     monkeypatch.setattr("oms_actors.why._ask", lambda *_: (True, standing))
     found = why(day.folder, "default", "A-1")
     assert found is not None
     assert (found.state, found.blocked_by) == (state, [])
     assert text in found.why
+
+
+@pytest.mark.parametrize(("turn_in_s", "told"), [(1, "it goes next"), (9, "it ends unsent in 5.0 s")])
+def test_why_tells_of_an_order_that_will_be_too_old_before_its_turn(
+    day: Day, monkeypatch: pytest.MonkeyPatch, turn_in_s: int, told: str
+) -> None:
+    day.script.new("A-1")
+    day.commit()
+    standing = Standing(0, True, 0, 1, False, 0, 1, 0, turn_in_s * 10**9, 5 * 10**9)
+    monkeypatch.setattr("oms_actors.why._ask", lambda *_: (True, standing))
+    monkeypatch.setattr("oms_actors.why._blocks", lambda *_: ([], time.time_ns()))
+    monkeypatch.setattr("oms_actors.why._turn", lambda *_: _Turn("", turn_in_s * 10**9))
+    found = why(day.folder, "default", "A-1")
+    assert found is not None
+    assert found.why.startswith(told)
+    assert (found.send_time_ns is None) is (turn_in_s > 5)
