@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from oms_actors.edges.disk import Disk, OsDisk
-from oms_actors.edges.journal import Frame, JournalError, JournalReader, Position
+from oms_actors.edges.journal import Frame, JournalCorrupt, JournalError, JournalReader, Position
 from oms_actors.edges.journal_format import (
     HEAD,
     LOST,
+    REMEDY,
     Segment,
     frame_at,
     read_head,
@@ -109,7 +110,8 @@ def roles(folder: Path) -> list[str]:
 
 
 def cat(folder: Path, role: str, first: int = 1, limit: int | None = None) -> Iterator[Entry]:
-    """The records from sequence `first` on, at most `limit`. Raises JournalError where the journal cannot be read."""
+    """The records from sequence `first` on, at most `limit`. Raises JournalError where the journal cannot be read, or
+    ends though more of it was durable."""
     disk = OsDisk(folder)
     reader = JournalReader(disk, role, _position_before(disk, role, first))
     try:
@@ -118,6 +120,8 @@ def cat(folder: Path, role: str, first: int = 1, limit: int | None = None) -> It
                 if entry.sequence >= first and (limit is None or limit > 0):
                     yield entry
                     limit = None if limit is None else limit - 1
+        if limit is None or limit > 0:
+            require_whole_end(disk, role)
     finally:
         reader.close()
 
@@ -253,7 +257,21 @@ def verify(folder: Path, role: str) -> Verified:
     )  # fmt: skip
 
 
+def require_whole_end(disk: Disk, role: str) -> None:
+    """JournalCorrupt unless a reader that has come to the end of a journal has come to what it should be: in the midst
+    of the last segment nothing but a later frame tells damage from a torn tail."""
+    names = segment_names(disk, role)
+    if names and (problem := _stat(disk, names[-1][1]).problem):
+        raise JournalCorrupt(f"{names[-1][1]}: {problem}: {REMEDY}")
+
+
 def _stat(disk: Disk, name: str) -> SegmentStat:
+    found = _looked_at(disk, name)
+    # A live writer may have filled in a frame behind our eyes and the next one before them: a second look sees both.
+    return _looked_at(disk, name) if found.problem else found
+
+
+def _looked_at(disk: Disk, name: str) -> SegmentStat:
     file = disk.open(name)
     try:
         data = file.pread(file.size(), 0)

@@ -17,7 +17,8 @@ from oms_actors.core.throttle import Throttle, ThrottleLimit
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.intake_fold import IntakeFold
 from oms_actors.edges.journal import JournalError
-from oms_actors.edges.sender_fold import SenderFold
+from oms_actors.edges.sender_fold import INTAKE, SENDER, SenderFold
+from oms_actors.journal_tools import require_whole_end
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,8 @@ def replay(
         fold.load(folder)
     count = mine.run(lambda: progress(mine.sequence))
     fold.run(lambda: progress(fold.input))
+    for role in (INTAKE, SENDER):
+        require_whole_end(disk, role)
     intake = mine.core
     core = fold.core
     first, second = _hash(_intake_state(intake)), _hash(core.state())

@@ -30,6 +30,7 @@ from oms_actors.edges.journal_format import (
     FRAME_MAX_BYTES,
     FRAME_REST,
     HEAD,
+    REMEDY,
     VERSION,
     Frame,
     JournalCorrupt,
@@ -196,7 +197,9 @@ class JournalReader:
             offset = frame.end
             self.sequence = frame.sequence + frame.records
         if end is not None and not frames and offset < end and not self._follows(segment):
-            raise JournalCorrupt(f"{segment.name}: the frame at offset {offset} was durable and does not check out")
+            raise JournalCorrupt(
+                f"{segment.name}: the frame at offset {offset} was durable and does not check out: {REMEDY}"
+            )
         self.position = Position(segment.generation, offset)
         return frames
 
@@ -247,7 +250,7 @@ class JournalReader:
         if start.offset > here:
             if segment.position < segment_names(self._disk, self.role)[0][0]:
                 raise ReaderBehind(f"{self.role}: what follows {segment.name} at offset {here} has been removed")
-            raise JournalCorrupt(f"{segment.name}: no valid frame at offset {here}, but {name} follows")
+            raise JournalCorrupt(f"{segment.name}: no valid frame at offset {here}, but {name} follows: {REMEDY}")
         return self._open(name, here, None)
 
     def _open(self, name: str, offset: int, sequence: int | None) -> bool:

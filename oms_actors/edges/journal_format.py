@@ -47,6 +47,9 @@ class JournalError(OmsError):
     """The journal cannot be used; says which file, where and why."""
 
 
+REMEDY = "restore the file from a copy, or move the journal folder away to begin anew"
+
+
 class JournalCorrupt(JournalError):
     """A frame that was durable does not check out any more."""
 

@@ -18,6 +18,7 @@ from oms_actors.edges.journal_format import (
     FRAME_MAGIC,
     HEAD,
     LOST,
+    REMEDY,
     JournalCorrupt,
     Segment,
     frame_at,
@@ -158,8 +159,7 @@ def _refuse_damage(disk: Disk, last: _Walk, later: list[Segment]) -> None:
         vouched = max(vouched, segment.synced, vouched_for(_read(disk, segment), 0, segment.generation))
     if vouched > last.end:
         raise JournalCorrupt(
-            f"{last.segment.name}: the frame at offset {last.end} was durable and does not check out: restore the file "
-            f"from a copy, or move the journal folder away to begin anew"
+            f"{last.segment.name}: the frame at offset {last.end} was durable and does not check out: {REMEDY}"
         )
 
 

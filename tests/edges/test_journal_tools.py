@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from oms_actors import journal_tools as tools
+from oms_actors.edges.disk import OsFile
 from oms_actors.edges.journal import JournalCorrupt
 from oms_actors.messages import Kind
 from tests.support.journals import START_NS, Script, mixed_day, open_script
@@ -76,6 +77,34 @@ def test_verify_tells_a_torn_tail_from_damage(day: Script, tmp_path: Path) -> No
     assert [problem.partition(":")[0] for problem in found.problems] == [early.name]
     with pytest.raises(JournalCorrupt, match=early.name):
         list(tools.cat(tmp_path, "sender"))
+
+
+def test_damage_in_the_midst_of_the_last_segment_is_not_taken_for_its_end(day: Script, tmp_path: Path) -> None:
+    last = tools.stat(tmp_path, "sender")[-1]
+    assert last.frames > 2
+    path = tmp_path / last.name
+    data = bytearray(path.read_bytes())
+    data[300] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalCorrupt, match=f"{last.name}: .* was durable and does not check out: restore the file"):
+        list(tools.cat(tmp_path, "sender"))
+    assert len(list(tools.cat(tmp_path, "sender", limit=5))) == 5
+
+
+def test_a_frame_written_while_it_is_looked_at_is_no_damage(
+    day: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = tools.stat(tmp_path, "sender")[-1]
+    looks = []
+
+    def pread(self: OsFile, size: int, at: int) -> bytes:
+        data = read(self, size, at)
+        looks.append(size)
+        return data[:200] + bytes(200) + data[400:] if size == last.file_bytes and len(looks) == 1 else data
+
+    read = OsFile.pread
+    monkeypatch.setattr(OsFile, "pread", pread)
+    assert [each.problem for each in tools.stat(tmp_path, "sender")] == [""] * len(tools.stat(tmp_path, "sender"))
 
 
 def test_verify_misses_a_segment_that_is_gone_and_names_a_head_that_is_bad(day: Script, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from oms_actors.core.intake import Intake, Upstream
 from oms_actors.core.sender import Sender
 from oms_actors.edges import snapshots
 from oms_actors.edges.disk import OsDisk
-from oms_actors.edges.journal import JournalWriter, SenderAhead
+from oms_actors.edges.journal import JournalError, JournalWriter, SenderAhead
 from oms_actors.edges.sender_fold import INTAKE, SENDER, SenderFold
 from oms_actors.record import records
 from oms_actors.replay import replay
@@ -23,15 +23,15 @@ BOOT = 7
 class Day:
     """A random life of the sender's core, written to journals in two halves."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder = folder / "journal"
+    def __init__(self, folder: Path, seed: int, durability: str = "process") -> None:
+        self.folder, self.durability = folder / "journal", durability
         self.bench: Bench = Chaos(seed).run(60)
         self.writers = [self._writer(role) for role in (INTAKE, SENDER)]
         self.done = 0
 
     def _writer(self, role: str) -> JournalWriter:
         return JournalWriter(
-            OsDisk(self.folder), role, durability="process", segment_bytes=1 << 20, desk=1, boot=BOOT, wall_ns=0,
+            OsDisk(self.folder), role, durability=self.durability, segment_bytes=1 << 20, desk=1, boot=BOOT, wall_ns=0,
             mark=[0] * 8,
         )  # fmt: skip
 
@@ -40,7 +40,9 @@ class Day:
         for payload, consumed, mono, wall in self.bench.journal[self.done : until]:
             for record in self.bench.admitted[intake.sequence - 1 : consumed]:
                 intake.append(record, 1, wall, mono)
+                intake.sync()
             sender.append(payload, len(list(records(payload))), wall, mono, consumed)
+            sender.sync()
         self.done = until
 
     def fold(self, with_snapshot: bool = True) -> SenderFold:
@@ -106,6 +108,20 @@ def test_replay_says_the_same_every_time_and_from_a_snapshot(tmp_path: Path, mon
     first = replay(tmp_path)
     assert replay(tmp_path) == first
     assert replay(tmp_path, from_snapshot=True).hash == first.hash
+
+
+@pytest.mark.parametrize("role", [INTAKE, SENDER])
+def test_replay_does_not_take_damage_for_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, role: str) -> None:
+    monkeypatch.setattr("oms_actors.replay.Intake", lambda rules: Intake(rules, upstreams={1: Upstream(1, b"algo")}))
+    day = Day(tmp_path, 9, "power")
+    day.write(len(day.bench.journal))
+    replay(tmp_path)
+    (path,) = day.folder.glob(f"{role}-*.journal")
+    data = bytearray(path.read_bytes())
+    data[300] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match=role):
+        replay(tmp_path)
 
 
 def test_a_sender_that_has_consumed_what_intake_has_lost_says_so(tmp_path: Path) -> None:
