@@ -131,6 +131,14 @@ def test_a_consumer_that_is_rung_often_looks_and_is_found_without_a_sleep(monkey
     assert (seen, bell.sleeps, bell.flag[0]) == ([BELL_LOOKING], 0, 0)
 
 
+def test_who_looks_is_told_in_the_word_behind_and_sees_it() -> None:
+    bell = memory_bell()
+    bell.flag[0] = BELL_LOOKING
+    bell.ring()
+    assert bell.flag[0] == BELL_LOOKING, "the first word is the consumer's while it looks"
+    assert bell._look(now_ns=1, until_ns=1)
+
+
 def test_a_consumer_that_is_rung_seldom_sleeps_at_once() -> None:
     bell = memory_bell(look_ns=1_000_000)
     words: list[int] = []
