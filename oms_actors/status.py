@@ -259,6 +259,10 @@ def alarms(document: dict[str, Any]) -> list[str]:
             found.append(f"{process['name']} gave no sign of life for {process['heartbeat_age_ms']} ms")
     found += [f"upstream {each['name']} is not served: {each['reason']}" for each in document["parked"]]
     sender = document["counters"].get("sender", {})
+    if sender.get("disk_full"):
+        found.append("the disk is full: nothing is sent until there is space for the sender's journal")
+    if refused := document["counters"].get("intake", {}).get("disk_full"):
+        found.append(f"{refused} requests were refused for want of disk space")
     if sender.get("in_doubt"):
         found.append(f"{sender['in_doubt']} orders in doubt: `oms orders --status IN_DOUBT`, then `oms resolve`")
     if sender.get("stopped_upstreams"):

@@ -133,6 +133,15 @@ def test_what_the_database_and_the_exchange_did_wrong_is_an_alarm(desk: FakeDesk
     assert "1 fills are beyond what was ordered: `oms orders --overfilled` shows whose" in alarms
 
 
+def test_a_full_disk_is_an_alarm(desk: FakeDesk) -> None:
+    Page.create(str(desk.runtime / "sender.page"), ("disk_full",))["disk_full"] = 1
+    Page.create(str(desk.runtime / "intake.page"), ("disk_full",))["disk_full"] = 3
+    assert status.snapshot("desk")["alarms"] == [
+        "the disk is full: nothing is sent until there is space for the sender's journal",
+        "3 requests were refused for want of disk space",
+    ]
+
+
 def test_an_upstream_that_is_not_served_is_an_alarm_with_its_name_and_the_reason(desk: FakeDesk) -> None:
     parked.write(desk.runtime / PARKED, [parked.Parked("bad", 7, "its file was cut to 0 bytes")])
     found = status.snapshot("desk")
