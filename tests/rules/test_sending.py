@@ -303,10 +303,10 @@ def test_a_kill_works_while_intake_is_stopped_and_cancels_only_what_it_names(run
 
 def test_two_kills_while_the_sender_is_stopped_cancel_what_both_name(running: Desk) -> None:
     with Client("both") as client:
-        client.new("P1", symbol="KILL", account="ONE")
-        client.new("P2", symbol="KILL", account="TWO")
-        client.final("P1")
-        client.final("P2")
+        client.new("TWICE-1", symbol="KILL", account="ONE")
+        client.new("TWICE-2", symbol="KILL", account="TWO")
+        client.final("TWICE-1")
+        client.final("TWICE-2")
         sender = running.pid("sender")
         os.kill(sender, signal.SIGSTOP)
         try:
@@ -314,7 +314,7 @@ def test_two_kills_while_the_sender_is_stopped_cancel_what_both_name(running: De
             running.switch.kill(Kill(by="a test", account="TWO"), cancel_working=True)
         finally:
             os.kill(sender, signal.SIGCONT)
-        for name in ("P1", "P2"):
+        for name in ("TWICE-1", "TWICE-2"):
             wait_for(lambda name=name: [call for call in running.sent if call.orig_client_order_id == name])
         running.oms("resume")
 

@@ -22,13 +22,6 @@ def test_every_invariant_holds_whatever_goes_wrong(first: int) -> None:
         assert not problems, f"make simulate SEEDS=1 SEED={seed}: {problems[:3]}"
 
 
-def test_a_change_whose_id_the_exchange_knows_from_another_trade_date_does_not_go_out_for_ever() -> None:
-    """Seed 2457 has one: it is given up after `resend_attempts`, and the operator says what became of it."""
-    verdict = simulate(2457)
-    assert not verdict.problems
-    assert any("resolve" in event for event in verdict.history)
-
-
 def test_a_seed_replays_to_the_same_history_in_any_interpreter() -> None:
     """Whatever strings hash to, and whatever the interpreter has done before."""
     alone, after_others = _fingerprint("77", seed=3), _fingerprint("78", 11, 4, seed=3)
