@@ -16,6 +16,7 @@ $(VENV)/ready: pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@$(BIN)/python -m compileall -q oms_actors ipc supervisor  # a process that comes back need not wait for that
 	@touch $@
 
 demo: $(VENV)/ready  ## a whole desk with simulated venue and generated flow
