@@ -205,14 +205,22 @@ def test_who_wants_to_be_on_time_wakes_early_and_looks(monkeypatch: pytest.Monke
     assert (slept, clock) == ([900_000], [1_000_000])
 
 
-def test_a_late_producer_that_saw_somebody_looking_does_not_hide_a_sleeper_from_the_next_one() -> None:
-    mine = memory_bell()
-    mine.flag[0] = BELL_LOOKING
-    flag = mine.flag[0]
-    mine.flag[0] = BELL_ASLEEP  # falls asleep between the producer's look and its word
-    assert flag == BELL_LOOKING
-    mine._rung[0] = 1  # what the late one does
-    assert mine.flag[0] == BELL_ASLEEP, "the next producer sees that it has to wake"
+def test_a_producer_that_saw_somebody_looking_leaves_the_word_of_who_fell_asleep_meanwhile() -> None:
+    bell = memory_bell()
+    flag = bell.flag
+
+    class FallsAsleepAfterALook:
+        def __getitem__(self, at: int) -> int:
+            found, flag[at] = flag[at], BELL_ASLEEP
+            return found
+
+        def __setitem__(self, at: int, word: int) -> None:
+            flag[at] = word
+
+    flag[0] = BELL_LOOKING
+    bell.flag = FallsAsleepAfterALook()  # type: ignore[assignment]
+    bell.wake()
+    assert flag[0] == BELL_ASLEEP, "or the next producer would not wake"
 
 
 def test_a_bell_file_is_shared_by_all_who_attach(shm: Path) -> None:
