@@ -164,6 +164,11 @@ class Bell:
         if self.flag[0]:
             self.wake()
 
+    def announce(self) -> None:
+        """Producer, before publishing: something is about to come, so who sleeps wakes up now, and looks for it."""
+        if self.flag[0] == BELL_ASLEEP:
+            self.wake()
+
     def wake(self) -> None:
         """Producer, having seen that the consumer waits."""
         if self.flag[0] == BELL_LOOKING:
@@ -198,8 +203,14 @@ class Bell:
             if ready():
                 return True
             if look_ns:
-                if self._look(now_ns, min(now_ns + look_ns, deadline_ns)) and ready():
-                    return True
+                until_ns = min(now_ns + look_ns, deadline_ns)
+                while self._look(now_ns, until_ns):
+                    rung[0] = 0
+                    with fence:
+                        pass
+                    if ready():
+                        return True
+                    now_ns = monotonic_ns()
                 look_ns = 0  # now it sleeps, if all sources are still empty with the other word in place
                 continue
             now_ns = monotonic_ns()

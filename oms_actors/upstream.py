@@ -73,11 +73,13 @@ class WrongProcess(OmsError):
 class Upstream:
     """An attached upstream. Made by `attach`."""
 
-    def __init__(self, client: Client, runtime: Path, check: Callable[[], None], desk_id: int) -> None:
+    def __init__(
+        self, client: Client, sender: Bell | None, runtime: Path, check: Callable[[], None], desk_id: int
+    ) -> None:
         self.name = client.name
         self.desk_id = desk_id
         """Part of every order's UUID."""
-        self._client, self._runtime, self._check = client, runtime, check
+        self._client, self._sender, self._runtime, self._check = client, sender, runtime, check
         self._pid = os.getpid()
         self._checked_ns = 0
         fitting = client.requests.frame_bytes_max // REQUEST_BYTES * REQUEST_BYTES
@@ -118,7 +120,7 @@ class Upstream:
         client.bell.look_ns = look_ns_of_the_others(resolved.config.desk.look_us * 1_000)
         bell.wake()  # so that intake looks for new upstreams now
         file = os.stat(path).st_ino
-        return cls(client, runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)
+        return cls(client, _next_bell(runtime), runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -132,6 +134,8 @@ class Upstream:
         record = encode(request, 0, now_ns)
         if not self._client.requests.try_put(record):
             self._put(record, monotonic() + timeout, 0)
+        if self._sender is not None:
+            self._sender.announce()
 
     def submit_many(self, requests: Iterable[Request], timeout: float = 0.0) -> int:
         """Hands over many at a fraction of the cost of each; returns how many. Nothing is sent if one is invalid."""
@@ -296,6 +300,15 @@ class Upstream:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._handed = self._handed and error is None
         self.close()
+
+
+def _next_bell(runtime: Path) -> Bell | None:
+    """The doorbell of the sender, for announcements: it wakes up while intake decides. None: it has none yet, and is
+    waked by intake."""
+    try:
+        return Bell.attach(str(runtime / "sender.bell"))
+    except NotThere:
+        return None
 
 
 def _require_alive(runtime: Path) -> None:

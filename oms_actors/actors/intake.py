@@ -26,7 +26,7 @@ from oms_actors import instance
 from oms_actors.actors.commands import Reload, Stats, WhoIsThere
 from oms_actors.actors.shell import Context, main
 from oms_actors.config import Config, Resolved
-from oms_actors.core.answers import by_upstream, reports_of, runs
+from oms_actors.core.answers import acceptance, by_upstream, reports_of, runs
 from oms_actors.core.exposure import Exposure
 from oms_actors.core.intake import Batch, Intake, IntakeRules, Piece, refusal
 from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault
@@ -90,7 +90,6 @@ class IntakeRole:
         )  # fmt: skip
         self._parked_path = context.runtime / instance.PARKED
         self._places = (Places(), Places())  # of intake's and of the sender's records
-        self._bells: dict[str, Bell] = {}
         self._tick_ns = self._note_ns = self._full_until_ns = 0
         self._date_behind = False
         self._came = False  # has an upstream come or gone?
@@ -110,6 +109,7 @@ class IntakeRole:
         self.switch = KillSwitch(Path(self.resolved.data_dir))
         self.journal = journals.open_writer(self.resolved, journals.INTAKE)
         self._replay()
+        self._sender = self._bell("sender")
         self.out_ring = self._open_out_ring()
         self.upstreams.scan(self._last())
         self._tick_ns = monotonic_ns()  # those found are to be journalled at once
@@ -153,7 +153,7 @@ class IntakeRole:
 
     def _open_out_ring(self) -> RingWriter | None:
         try:
-            return open_writer(self.context.path(instance.INTAKE_SENDER), self._bell("sender"))
+            return open_writer(self.context.path(instance.INTAKE_SENDER), self._sender)
         except IpcError as error:
             self.log.warning("no ring to the sender (%s): it follows the journal", error)
             return None
@@ -228,6 +228,9 @@ class IntakeRole:
         now = monotonic_ns()
         if now >= self._tick_ns or self._came:
             self._tick(now)
+        elif self._take_one(now):
+            self.upstreams.let_go()
+            return True
         heard = self._hear()
         if self.switch.changed():
             self._heed_switch()
@@ -282,6 +285,31 @@ class IntakeRole:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
+    def _take_one(self, now: int) -> bool:
+        """The shortest way, for a plain order that comes alone while nothing else goes on: somebody waits for it. The
+        same decisions, records and order of steps as everybody's way (`_decide`). False: nothing was taken."""
+        core, journal = self.core, self.journal
+        link = self.upstreams.alone()
+        if link is None or now < self._full_until_ns or self.feed.ready() or self.switch.changed():
+            return False
+        session = self.view.read()
+        if session.date != core.trade_date or (record := link.take_one()) is None:
+            return False
+        self._sender.announce()  # it wakes up while we decide
+        wall, sequence, place = time.time_ns(), journal.sequence, link.server.requests.position
+        is_open = core.takes_orders(session, wall)
+        kept = core.admit_alone(link.number, place, record, sequence, now, is_open)
+        inject.point("intake.decided")
+        if not kept or not self._write(kept, 1, wall, now):
+            link.rewind()
+            return False
+        link.say(INTAKE, sequence, acceptance(kept, wall))
+        inject.point("intake.answered")
+        link.commit()
+        inject.point("intake.committed")
+        self._count_accepted(1, record)
+        return True
+
     def _decide(self, taken: list[Link], pieces: list[Piece], now: int) -> bool:
         """Decides about requests, journals them, hands them on and answers; True if there was anything."""
         notes, spoilt = self.upstreams.notes(), list(self.upstreams.newly_parked())
@@ -289,7 +317,7 @@ class IntakeRole:
             return False
         wall = time.time_ns()
         if taken:
-            self._bell("sender").ring()  # an announcement: it wakes up while we decide
+            self._sender.announce()  # it wakes up while we decide
         batch = self.core.batch(self.journal.sequence, now, wall, self.view.read())
         for upstream in notes:
             batch.upstream(upstream)
@@ -313,29 +341,35 @@ class IntakeRole:
 
     def _journal(self, batch: Batch) -> bool:
         """Makes a batch's decisions durable and true, and shows them to the sender. False: the disk is full."""
-        if batch.now_ns < self._full_until_ns:
+        if batch.now_ns < self._full_until_ns or not self._write(
+            batch.payload(), batch.records, batch.wall_ns, batch.now_ns
+        ):
             batch.forget()
             return False
-        payload = batch.payload()
-        self._places[INTAKE].note(self.journal.sequence, self.journal.generation, self.journal.offset)
+        return True
+
+    def _write(self, payload: bytes, records: int, wall_ns: int, now_ns: int) -> bool:
+        """One frame: durable, shown to the sender, true. False: the disk is full, and nothing has happened."""
+        journal = self.journal
+        sequence, offset = journal.sequence, journal.offset
         try:
-            frame = self.journal.append(payload, batch.records, batch.wall_ns, batch.now_ns)
+            frame = journal.append(payload, records, wall_ns, now_ns)
         except JournalFull as error:
             self.log.error("requests are refused: %s", error)
-            batch.forget()
-            self._full_until_ns = batch.now_ns + FULL_NS
+            self._full_until_ns = now_ns + FULL_NS
             return False
         inject.point("intake.written")
         before = monotonic_ns()
-        if self.journal.sync():
+        if journal.sync():
             self._fsync.record(monotonic_ns() - before)
         inject.point("intake.synced")
         ring = self.out_ring
         if ring is None or len(frame) > ring.frame_bytes_max or not ring.try_put(frame):
             self.page["hints_dropped"] += 1
-            self._bell("sender").ring()
+            self._sender.ring()
         inject.point("intake.handed_on")
-        self.core.apply(payload, batch.first)
+        self._places[INTAKE].note(sequence, journal.generation, offset)
+        self.core.apply(payload, sequence)
         return True
 
     def _refuse(self, taken: list[Link], pieces: list[Piece]) -> None:
@@ -352,16 +386,22 @@ class IntakeRole:
 
     def _count(self, batch: Batch, pieces: list[Piece]) -> None:
         page = self.page
-        page["accepted"] += batch.accepted
         page["rejected"] += batch.rejected
         page["malformed"] += batch.malformed
-        page["requests"] += batch.accepted + batch.rejected + batch.malformed
+        page["requests"] += batch.rejected + batch.malformed
+        self._count_accepted(batch.accepted, *(piece.data for piece in pieces))
+
+    def _count_accepted(self, accepted: int, *requests: bytes) -> None:
+        """A frame with so many admitted requests, which came as these pieces."""
+        page = self.page
+        page["accepted"] += accepted
+        page["requests"] += accepted
         page["frames"] += 1
         now = monotonic_ns()
-        for piece in pieces:
-            sent = int.from_bytes(piece.data[32:40], "little", signed=True)
+        for data in requests:
+            sent = int.from_bytes(data[32:40], "little", signed=True)
             if sent > 0:
-                self._submit_to_accept.record(now - sent, len(piece.data) // REQUEST_BYTES)
+                self._submit_to_accept.record(now - sent, len(data) // REQUEST_BYTES)
 
     # -- reports ------------------------------------------------------------------------------------------------------
 
@@ -400,15 +440,11 @@ class IntakeRole:
 
     def _bell(self, role: str) -> Bell:
         """The doorbell of another process; made here if it has not started yet."""
-        bell = self._bells.get(role)
-        if bell is None:
-            path = self.context.path(f"{role}.bell")
-            try:
-                bell = Bell.attach(path)
-            except IpcError:
-                bell = Bell.create(path)
-            self._bells[role] = bell
-        return bell
+        path = self.context.path(f"{role}.bell")
+        try:
+            return Bell.attach(path)
+        except IpcError:
+            return Bell.create(path)
 
 
 def run() -> None:

@@ -13,6 +13,7 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -66,6 +67,8 @@ ROOM_RETRY_NS = MS
 """So long after the adapter had no room it is asked again."""
 FRAME_RECORDS = 12_288
 """A cycle that says more writes several frames; one decision may still go beyond it."""
+FREE_NS = 50 * MS
+"""So long orders may pass before everything is looked at again."""
 RESULTS_WAIT_NS = 10 * MS
 """Results alone may wait so long for company: the cursor knows them meanwhile."""
 PAGE_COUNTERS = (
@@ -74,6 +77,7 @@ PAGE_COUNTERS = (
     "stopped_upstreams", "frames", "hints_dropped", "disk_full",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
+_KIND = itemgetter(0)
 _RESULT, _SESSION = int(Kind.RESULT), int(Kind.SESSION)
 _SILENT = frozenset((_RESULT, Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL))
 """Nobody is told anything by these: intake may take them in whenever it is awake, unless the queue is short of room."""
@@ -104,6 +108,8 @@ class SenderRole:
         self._shown_until_ns = 0  # then what is shown of the throttle is out of date (monotonic)
         self._room_ns = 0  # not before then has the adapter room (monotonic)
         self._kills: tuple[Kill, ...] = ()
+        self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
+        self._free_wall_ns = (0, 0)  # in these trading hours (UTC)
         self._silent: list[bytes] = []  # frames written that tell nobody anything: handed on once the calls are made
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -222,6 +228,7 @@ class SenderRole:
     def command(self, message: Any) -> object:
         """Control messages; what they change is journalled with the next cycle."""
         self._more = True
+        self._free_until_ns = 0
         self.core.begin(monotonic_ns(), time.time_ns())
         if isinstance(message, Stats):
             return self.page.counters()
@@ -250,9 +257,41 @@ class SenderRole:
 
     def work(self) -> bool:
         """One cycle."""
-        return self._cycle(stopping=False)
+        return self._pass_on() or self._cycle(stopping=False)
 
     # -- the cycle --------------------------------------------------------------------------------------------------
+
+    def _pass_on(self) -> bool:
+        """The shortest way, for a plain order that comes alone while nothing else is to be done: somebody waits for it.
+        The same decisions, records and order of steps as everybody's way (`_cycle`). False: nothing was taken."""
+        now, core, caller = monotonic_ns(), self.core, self.caller
+        if now >= self._free_until_ns or self._frames or self.responses.inbox or caller.ready() or caller.room() < 1:
+            return False
+        opens, closes = self._free_wall_ns
+        if self.view.changed() or self.switch.changed() or not opens <= (wall := time.time_ns()) < closes:
+            return False
+        record = self.feed.peek_one()
+        if record is None:
+            return False
+        core.begin(now, wall)
+        if not core.pass_on(record):
+            self.feed.leave_one()
+            return False
+        self._consumed = self.feed.next_sequence
+        self._write()
+        self._call(core.calls)
+        self.feed.took_one()
+        self._hand_on()
+        self._publish()
+        return True
+
+    def _look_ahead(self, now: int, hours: Hours) -> None:
+        """Until when, and in which trading hours, a plain order may pass without anything else being looked at?"""
+        self._free_until_ns = 0
+        if hours is Hours.OPEN and self.session.machine.on_line and not self._more and not self.core.waiting:
+            due = self.next_due_ns()
+            self._free_until_ns = min(due, now + FREE_NS) if due else now + FREE_NS
+            self._free_wall_ns = self.session.sends_within()
 
     def _cycle(self, stopping: bool) -> bool:
         core = self.core
@@ -287,6 +326,7 @@ class SenderRole:
         self._hand_on()
         self._publish()
         core.put_away()
+        self._look_ahead(now, hours)
         return busy
 
     def _blocked(self, hours: Hours) -> Reason:
@@ -359,11 +399,19 @@ class SenderRole:
         core = self.core
         if not core.out and self.input == self._consumed:
             return
-        tells = any(part[0] not in _SILENT for part in core.out) or 2 * core.waiting > self.config.queue.capacity
+        tells = not _SILENT.issuperset(map(_KIND, core.out)) or 2 * core.waiting > self.config.queue.capacity
+        self._write()
+        if tells or len(self.core.calls) != 1:
+            self._hand_on()
+        if tells:
+            self._bell("intake").ring()
+
+    def _write(self) -> None:
+        """One frame, durable; nobody is shown it yet."""
+        core = self.core
         payload, count = core.taken()
         self.input = self._consumed
         frame = self.journal.append(payload, count, core.wall, core.now, self.input)
-        self.page["frames"] += 1
         inject.point("sender.written")
         before = monotonic_ns()
         if self.journal.sync():
@@ -371,16 +419,13 @@ class SenderRole:
         inject.point("sender.synced")
         self._results_since = 0
         self._silent.append(frame)
-        if tells or len(self.core.calls) != 1:
-            self._hand_on()
-        if tells:
-            self._bell("intake").ring()
 
     def _hand_on(self) -> None:
         """Shows intake what has been written. Where nobody is told anything, the one call comes first."""
         if not self._silent:
             return
         ring = self.out_ring
+        self.page["frames"] += len(self._silent)
         for frame in self._silent:
             if ring is not None and (len(frame) > ring.frame_bytes_max or not ring.try_put(frame)):
                 self.page["hints_dropped"] += 1

@@ -109,6 +109,11 @@ class Session:
             core.wish(mass_action(Mass.CANCEL_WORKING, Reason.CANCELED_AT_CLOSE))
         return Hours.CLOSING
 
+    def sends_within(self) -> tuple[int, int]:
+        """Inside of these instants (UTC ns) of the interval that has begun it is OPEN; (0, 0): none has."""
+        opens, closes = self.core.interval
+        return opens, max(closes - self._cancel_lead_ns, 0)
+
     def boundary_ns(self, now: int, wall: int) -> int:
         """When (monotonic) the hours change next, so that nobody has to wake us for the logon, the last send and the
         logout; 0 = not soon. What has passed since the last look is due now."""

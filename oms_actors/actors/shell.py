@@ -124,7 +124,6 @@ class _Inbox:
         self._mail: collections.deque[bytes] = collections.deque()
         self._mail_had_its_turn = False
         self._has_work = False  # as the role said when it was asked last
-        self._guarded = context.crash.guard(ExitCode.INBOX, "waiting for input")
 
     def put(self, envelope: Envelope[Any]) -> None:
         """From any thread of this process."""
@@ -135,11 +134,12 @@ class _Inbox:
         return not self._local
 
     def get(self) -> Envelope[Any]:
-        with self._guarded:
-            while True:
-                envelope = self._next()
-                if envelope is not None:
-                    return envelope
+        try:
+            while (envelope := self._next()) is None:
+                pass
+            return envelope
+        except BaseException as error:
+            self._context.crash.die(ExitCode.INBOX, "waiting for input", error)
 
     def has_mail(self) -> bool:
         return bool(self._local or self._mail or self._mailbox.ready())
@@ -202,7 +202,6 @@ class Shell(pykka.ThreadingActor):
         self._repliers: dict[str, MailboxWriter] = {}
         crash = context.crash
         self._starting = crash.guard(ExitCode.START, "starting")
-        self._working = crash.guard(ExitCode.WORK, "working")
         self._commanded = crash.guard(ExitCode.COMMAND, "carrying out a command")
         self._stopping = crash.guard(ExitCode.STOP, "stopping")
         super().__init__()
@@ -240,16 +239,18 @@ class Shell(pykka.ThreadingActor):
 
     def _handle_receive(self, message: Any) -> Any:
         """pykka's, but first what nearly all messages are: somebody waits."""
-        return self.on_receive(message) if type(message) is _Work else super()._handle_receive(message)
+        if type(message) is not _Work:
+            return super()._handle_receive(message)
+        try:
+            while self._work() and self._ready():
+                self._beat(monotonic_ns())
+                if self._has_mail():
+                    break
+        except BaseException as error:
+            self._context.crash.die(ExitCode.WORK, "working", error)
+        return None
 
     def on_receive(self, message: Any) -> Any:
-        if type(message) is _Work:
-            with self._working:
-                while self._work() and self._ready():
-                    self._beat(monotonic_ns())
-                    if self._has_mail():
-                        return None
-            return None
         if isinstance(message, Mail):
             return self._on_mail(message)
         with self._commanded:

@@ -26,6 +26,7 @@ from oms_actors.core.pending import (
     NEW,
     QUEUED,
     SENT,
+    VALUES,
     WORKING,
     Order,
     Pending,
@@ -52,6 +53,8 @@ _REPORT, _INTENT_NEW, _RESULT = int(Kind.REPORT), int(Kind.INTENT_NEW), int(Kind
 _NEW, _PARTIALLY_FILLED, _FILLED = int(OrdStatus.NEW), int(OrdStatus.PARTIALLY_FILLED), int(OrdStatus.FILLED)
 _LAST = struct.Struct("<qq")
 """Quantity and price of a fill, at byte 48 of its report."""
+_elements = list.__len__
+_GTD = int(TimeInForce.GTD)
 _NO_FILL = bytes(_LAST.size)
 _NO_REASON = bytes(4)
 _INTENT = struct.Struct("<B7sQ176s")
@@ -149,6 +152,30 @@ class Batches(Changes):
         return list(map(same.setdefault, values, values))
 
     # -- sending --------------------------------------------------------------------------------------------------
+
+    def pass_on(self, record: bytes) -> bool:
+        """`take` and `release` in one, for a plain order that comes while nobody waits and that only the throttle could
+        hold up. False: nothing has changed."""
+        if (
+            self.waiting or self._resends or self.mass_actions or not self._sends_runs or self.risk.enabled
+            or self.risk.limits is not NO_LIMITS or self.crossing is not None
+            or record[0] != NEW or record[28:32] != _NO_REASON or record[4] == _GTD
+            or not self.throttle.take(self.now)
+        ):  # fmt: skip
+            return False
+        self._newest, key, out = record, record[KEY], self.out
+        quantity, price, stop_price = VALUES.unpack_from(record, 48)
+        order = Order(record, key, quantity, price, stop_price, SENT, 0, 0, 0, 1)
+        self.ids[key] = order
+        if key[0]:
+            self.alias[key[16:]] = key
+        sequence = self.base + _elements(out) + out.more
+        intent = _INTENT.pack(_INTENT_NEW, record[1:8], sequence, record[16:])
+        out.append(intent)
+        self._intents[sequence] = order
+        self.calls.append((sequence, order, intent))
+        self.counters["received"] += 1
+        return True
 
     def release(self, limit: int, cancels_only: bool = False) -> int:
         """As Sender.release."""

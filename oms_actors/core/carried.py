@@ -35,6 +35,8 @@ class Carried:
 
     def knows(self, key: bytes) -> bool:
         """Is this id in use, though not of this trade date?"""
+        if not self.before:
+            return key in self.keys
         return key in self.keys or any(key in ids for ids in self.before.values())
 
     def disjoint(self, keys: set[bytes]) -> bool:

@@ -56,23 +56,24 @@ _SESSION_TAIL = SESSION.size - TAIL.size
 class Records(list[bytes]):
     """Records in order. An element may hold several (`add`); `len` counts records."""
 
-    __slots__ = ("_more",)
+    __slots__ = ("more",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._more = 0
+        self.more = 0
+        """Records beyond one for each element."""
 
     def __len__(self) -> int:
-        return list.__len__(self) + self._more
+        return list.__len__(self) + self.more
 
     def add(self, data: bytes, count: int) -> None:
         """`count` records of one kind in one element."""
         self.append(data)
-        self._more += count - 1
+        self.more += count - 1
 
     def clear(self) -> None:
-        super().clear()
-        self._more = 0
+        list.clear(self)
+        self.more = 0
 
 
 Call = tuple[int, Any, bytes]

@@ -12,9 +12,8 @@ they tell which record and why. `tests/intake` holds the two against each other.
 from __future__ import annotations
 
 import re
-import struct
 from functools import lru_cache
-from itertools import compress, product
+from itertools import compress, pairwise, product
 from operator import not_
 from typing import NamedTuple
 
@@ -39,7 +38,6 @@ from oms_actors.record import (
     AT_QUANTITY,
     AT_SYMBOL,
     KEY_BYTES,
-    NO_ID,
     REQUEST,
     REQUEST_BYTES,
     VERSION,
@@ -156,33 +154,31 @@ def _expiry(tif: int, expire_ns: int) -> Fault | None:
 
 # -- one plain order --------------------------------------------------------------------------------------------------
 
-_PLAIN_HEADS = frozenset(
-    bytes((NEW, VERSION, side, OrderType.LIMIT, tif, flags))
+_PLAIN_HEADS = b"|".join(
+    re.escape(bytes((NEW, VERSION, side, OrderType.LIMIT, tif, flags)))
     for side, tif, flags in product((Side.BUY, Side.SELL), _TIFS - {TimeInForce.GTD}, (0, Flag.POST_ONLY))
 )
-_is_id = re.compile(rb"[!-~]+\0*").fullmatch
-_FOUR = struct.Struct("<qqqq")
-"""Quantity, price, stop price, expiry at 48."""
+_POSITIVE = rb"(?!\0{8}).{7}[\0-\x7f]"
+_is_plain_before = re.compile(
+    rb"(?s)(?:%b).{%d}%b%b\0{16}" % (_PLAIN_HEADS, AT_QUANTITY - 6, _POSITIVE, _POSITIVE)
+).match
+"""Of the bytes before the ids: head, quantity, price; no stop price, no expiry."""
 
 
 def is_plain_new(record: bytes) -> bool:
     """Is this surely an order that `undecodable` and `broken_rule` let pass? False says nothing. Most orders are like
     that, and one that comes alone is waited for."""
-    quantity, price, stop_price, expire_ns = _FOUR.unpack_from(record, AT_QUANTITY)
-    return (
-        record[:6] in _PLAIN_HEADS
-        and quantity > 0 and price > 0 and not stop_price and not expire_ns
-        and record[AT_ORIG:AT_SYMBOL] == NO_ID
-        and record[AT_SYMBOL] > 0 and _is_name(record[AT_SYMBOL:AT_ORDER_NUMBER])
-        and _is_name(record[AT_ACCOUNT:AT_CLIENT_ORDER_ID])
-        and _is_id(record, AT_CLIENT_ORDER_ID, AT_ORIG) is not None
-    )  # fmt: skip
+    return _is_plain_before(record) is not None and _are_plain_ids(record[AT_ACCOUNT:AT_ORDER_NUMBER].translate(_CLASS))
 
 
 @lru_cache(4096)
-def _is_name(field: bytes) -> bool:
-    """Printable ASCII and then padding. Symbols and accounts come again and again."""
-    return not field.rstrip(b"\0").translate(None, _GRAPHIC)
+def _are_plain_ids(classes: bytes) -> bool:
+    """Account, client order id, no original id, symbol: printable ASCII and then padding. By the classes of their
+    bytes, which hang on the lengths only, so they come again and again."""
+    account, own, orig, symbol = (
+        classes[begin:end].rstrip(b"\0") for begin, end in pairwise((0, _CLIENT_ORDER_ID, _ORIG, _SYMBOL, None))
+    )
+    return bool(own and symbol) and not (orig or (account + own + symbol).strip(b"\1"))
 
 
 # -- a whole frame ----------------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ class Sender(Release):
             order.quantity, order.price, order.stop_price = quantity, price, stop
             self._rename(order, key)
             out.append(WAITING.pack(
-                REPLACED[record[2]], self.base + list.__len__(out) + out._more, upstream, self.session,
+                REPLACED[record[2]], self.base + list.__len__(out) + out.more, upstream, self.session,
                 REPLACED_IN_QUEUE, self.wall, quantity, quantity, key, orig, record[168:184], stop, price,
                 record[184:192],
             ))  # fmt: skip
@@ -330,7 +330,7 @@ class Sender(Release):
         side, symbol, number, quantity, price = (
             record[2], record[168:184], record[184:192], order.quantity, order.price
         )  # fmt: skip
-        sequence = self.base + list.__len__(out) + out._more
+        sequence = self.base + list.__len__(out) + out.more
         out.append(WAITING.pack(
             CANCELED_NEW[side], sequence, record[16:20], session, CANCELED_IN_QUEUE, wall, 0, quantity, record[KEY],
             NO_ORIG, symbol, 0, price, number,

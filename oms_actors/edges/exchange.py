@@ -373,30 +373,31 @@ class Responses:
     """
 
     def __init__(self, bell: Rings | None = None) -> None:
-        self._inbox: deque[object] = deque()
+        self.inbox: deque[object] = deque()
+        """What was said and is not drained yet."""
         self._bell = bell
 
     def on_response(self, response: ExchangeResponse) -> None:
         """Takes whatever an adapter says, from any thread. Never raises, never blocks."""
         said: object = response
-        self._inbox.append(repr(said) if isinstance(said, bytes) else said)  # bytes mean a frame from our own link
+        self.inbox.append(repr(said) if isinstance(said, bytes) else said)  # bytes mean a frame from our own link
         if self._bell:
             self._bell.ring()
 
     def on_records(self, frame: bytes) -> None:
         """Takes ready REPORT and TEXT records (256 bytes each) from our own link."""
-        self._inbox.append(frame)
+        self.inbox.append(frame)
         if self._bell:
             self._bell.ring()
 
     def ready(self) -> bool:
         """Is there something to drain?"""
-        return bool(self._inbox)
+        return bool(self.inbox)
 
     def drain_frames(self) -> list[bytes]:
         """Everything said so far, in order, as frames of whole records, none of them very long."""
         found: list[bytes] = []
-        inbox = self._inbox
+        inbox = self.inbox
         parts: list[bytes] = []
         for _ in range(len(inbox)):
             said = inbox.popleft()

@@ -7,9 +7,15 @@ restart on either side, a ring that somebody scribbled over). So the ring may lo
 
 from __future__ import annotations
 
+import struct
+
 from ipc.errors import RingCorrupt
 from ipc.ring import RingReader
 from oms_actors.edges.journal import FRAME, Frame, JournalReader, Position
+from oms_actors.record import REQUEST_BYTES
+
+_WHICH = struct.Struct("<14xHQQ")
+"""Of FRAME: records, generation, first sequence."""
 
 
 class Feed:
@@ -21,6 +27,7 @@ class Feed:
         """How often the journal had to be read."""
         self.corrupt: str = ""
         """Why the ring is not used any more."""
+        self._generation = 0  # of what `peek_one` showed
         self._moved = False  # the ring brought us further than the reader's own segment and sequence know
 
     def ready(self) -> bool:
@@ -41,6 +48,26 @@ class Feed:
             frames = self._read(max_bytes)
         return frames
 
+    def peek_one(self) -> bytes | None:
+        """The next frame's payload, if that is one request and nothing is behind it (else None). Then `took_one` takes
+        it, or `leave_one` leaves it for `take`. Everything taken before must have been committed."""
+        if self.ring is None or (data := self.ring.peek_one(FRAME.size + REQUEST_BYTES)) is None:
+            return None
+        count, self._generation, sequence = _WHICH.unpack_from(data)
+        if count == 1 and sequence == self.next_sequence:
+            return data[FRAME.size :].tobytes()
+        self.ring.rewind()
+        return None
+
+    def took_one(self) -> None:
+        """What `peek_one` showed has been acted upon: like `take` and `commit`."""
+        self._advance(1, self._generation, self.reader.position.offset + FRAME.size + REQUEST_BYTES)
+        self.ring.commit()  # type: ignore[union-attr]
+
+    def leave_one(self) -> None:
+        """What `peek_one` showed has not been acted upon."""
+        self.ring.rewind()  # type: ignore[union-attr]
+
     def commit(self) -> None:
         """What was taken has been acted upon: its room in the ring goes back."""
         if self.ring is not None:
@@ -58,9 +85,13 @@ class Feed:
             end = offset + FRAME.size + size
             payload = data[FRAME.size :].tobytes()
             frames.append(Frame(sequence, count, generation, offset, end, wall, mono, input_, payload))
-            self.next_sequence = sequence + count
-            self.reader.position = Position(generation, end)
-            self._moved = True
+            self._advance(count, generation, end)
+
+    def _advance(self, count: int, generation: int, end: int) -> None:
+        """The ring has brought `count` records more; the journal would go on at `end`."""
+        self.next_sequence += count
+        self.reader.position = Position(generation, end)
+        self._moved = True
 
     def _read(self, max_bytes: int) -> list[Frame]:
         self.gaps += 1

@@ -303,9 +303,8 @@ class JournalWriter:
             raise JournalFailed(self._failed)
         if self.offset + size > self._end:
             self._roll(wall_ns, size)
-        rest = FRAME_REST.pack(
-            VERSION, count, self.generation, self.sequence, self._synced, wall_ns, mono_ns, input_
-        )
+        sequence = self.sequence
+        rest = FRAME_REST.pack(VERSION, count, self.generation, sequence, self._synced, wall_ns, mono_ns, input_)
         front = FRAME_FRONT.pack(FRAME_MAGIC, len(payload), crc32(payload, crc32(rest)))
         frame = b"".join((front, rest, payload))
         try:
@@ -313,11 +312,11 @@ class JournalWriter:
         except OSError as error:
             raise self._fail("write", error) from error
         self.offset += size
-        self.sequence += count
+        self.sequence = sequence = sequence + count
         mark = self._mark
-        mark[MARK_NEXT_SEQUENCE] = self.sequence
+        mark[MARK_NEXT_SEQUENCE] = sequence
         mark[MARK_WRITTEN] = self.offset
-        mark[MARK_CHECK] = self.offset ^ self.sequence
+        mark[MARK_CHECK] = self.offset ^ sequence
         if not self._power:
             self._publish_durable()
         return frame

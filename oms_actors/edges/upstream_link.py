@@ -58,6 +58,7 @@ class Link:
         """Of these, when its progress was journalled last."""
         self._checkpoint = (server.reports.position, upstream.committed)
         self._chunk = server.reports.frame_bytes_max // REPORT_BYTES * REPORT_BYTES
+        self._fd, self._mapped_bytes = server.fd, server.mapped_bytes
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
@@ -93,10 +94,11 @@ class Link:
         if self.parked:
             return False
         self._touched[0] = self.file
-        size = os.lseek(self.server.fd, 0, os.SEEK_END)
-        if size < self.server.mapped_bytes:
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        if size < self._mapped_bytes:
             self.parked = f"its file was cut to {size} bytes"
-        return not self.parked
+            return False
+        return True
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
@@ -125,6 +127,14 @@ class Link:
             return [Piece(self.number, requests.position, frame) for frame in frames]
         return [Piece(self.number, requests.position, frames[0] if len(frames) == 1 else b"".join(frames))]
 
+    def take_one(self) -> bytes | None:
+        """The next request, if it stands alone in its frame and nothing is behind it; else None, and nothing was
+        taken."""
+        if not self.is_whole():
+            return None
+        frame = self.server.requests.peek_one(REQUEST_BYTES)
+        return None if frame is None else frame.tobytes()
+
     def commit(self) -> None:
         """What was taken is in the journal and answered."""
         if self.is_whole():
@@ -141,6 +151,12 @@ class Link:
         if not self.is_whole():
             return False
         at, end = 0, len(reports)
+        if end == REPORT_BYTES:  # one report, for which somebody waits
+            if not self._put(reports):
+                self.lagging = True
+                return False
+            self.spoken += 1
+            at = end
         while at < end:
             cut = self._cut(reports, at)
             if not self._put(reports if cut - at == end else reports[at:cut]):

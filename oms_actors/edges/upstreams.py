@@ -17,6 +17,7 @@ import os
 import resource
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
+from operator import methodcaller
 from pathlib import Path
 from time import monotonic_ns
 
@@ -44,6 +45,7 @@ SPARE_DESCRIPTORS = 16
 CHECK_NS = 1_000_000
 ALL = "*"
 READERS_MAX = SPARE_DESCRIPTORS // 2
+_is_ready = methodcaller("ready")
 
 
 class Upstreams:
@@ -252,7 +254,21 @@ class Upstreams:
 
     def ready(self) -> bool:
         """Has anybody requests to take?"""
-        return any(link.ready() for link in self.links.values())
+        return any(map(_is_ready, self.links.values()))
+
+    def alone(self) -> Link | None:
+        """The only one that has requests; None if there are none or several, or if anything else goes on here."""
+        if self._noting or self._changed_state or self._joining or self.refills:
+            return None
+        found = None
+        for link in self.links.values():
+            if link.lagging or (link.parked and not link.parked_told):
+                return None
+            if link.ready():
+                if found is not None:
+                    return None
+                found = link
+        return found
 
     def take(self, max_bytes: int) -> tuple[list[Link], list[Piece]]:
         """A fair share from each who has something, about `max_bytes` in all; the turn goes round."""
