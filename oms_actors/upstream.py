@@ -130,7 +130,8 @@ class Upstream:
         Raises RingFull, at once or after `timeout` seconds; DeskDown; FieldError for what cannot be encoded.
         """
         now_ns = monotonic_ns()
-        self._look(now_ns)
+        if now_ns - self._checked_ns > CHECK_NS or os.getpid() != self._pid:
+            self._look(now_ns)
         record = encode(request, 0, now_ns)
         if not self._client.requests.try_put(record):
             self._put(record, monotonic() + timeout, 0)

@@ -293,12 +293,11 @@ class IntakeRole:
         if link is None or now < self._full_until_ns or self.feed.ready() or self.switch.changed():
             return False
         session = self.view.read()
-        if session.date != core.trade_date or (record := link.take_one()) is None:
+        if (session.trade_date or session.date) != core.trade_date or (piece := link.take_one()) is None:
             return False
         self._sender.announce()  # it wakes up while we decide
-        wall, sequence, place = time.time_ns(), journal.sequence, link.server.requests.position
-        is_open = core.takes_orders(session, wall)
-        kept = core.admit_alone(link.number, place, record, sequence, now, is_open)
+        wall, sequence = time.time_ns(), journal.sequence
+        kept = core.admit_alone(piece, sequence, now, session.open_ns <= wall < session.close_ns)
         inject.point("intake.decided")
         if not kept or not self._write(kept, 1, wall, now):
             link.rewind()
@@ -307,7 +306,7 @@ class IntakeRole:
         inject.point("intake.answered")
         link.commit()
         inject.point("intake.committed")
-        self._count_accepted(1, record)
+        self._count_accepted(1, piece.data)
         return True
 
     def _decide(self, taken: list[Link], pieces: list[Piece], now: int) -> bool:
@@ -359,8 +358,9 @@ class IntakeRole:
             self._full_until_ns = now_ns + FULL_NS
             return False
         inject.point("intake.written")
-        before = monotonic_ns()
-        if journal.sync():
+        if journal.durable != journal.offset:
+            before = monotonic_ns()
+            journal.sync()
             self._fsync.record(monotonic_ns() - before)
         inject.point("intake.synced")
         ring = self.out_ring

@@ -408,13 +408,14 @@ class SenderRole:
 
     def _write(self) -> None:
         """One frame, durable; nobody is shown it yet."""
-        core = self.core
+        core, journal = self.core, self.journal
         payload, count = core.taken()
-        self.input = self._consumed
-        frame = self.journal.append(payload, count, core.wall, core.now, self.input)
+        self.input = consumed = self._consumed
+        frame = journal.append(payload, count, core.wall, core.now, consumed)
         inject.point("sender.written")
-        before = monotonic_ns()
-        if self.journal.sync():
+        if journal.durable != journal.offset:
+            before = monotonic_ns()
+            journal.sync()
             self._histograms[2].record(monotonic_ns() - before)
         inject.point("sender.synced")
         self._results_since = 0

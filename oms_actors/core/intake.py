@@ -131,19 +131,18 @@ class Intake:
         """A cycle's decisions; `sequence` is the journal's next."""
         return Batch(self, sequence, now_ns, wall_ns, session)
 
-    def admit_alone(
-        self, upstream: int, place: int, record: bytes, sequence: int, now_ns: int, is_open: bool
-    ) -> bytes:
+    def admit_alone(self, piece: Piece, sequence: int, now_ns: int, is_open: bool) -> bytes:
         """The record that admits a plain order that has come alone; b"" where there may be something to say against it.
         It decides as a `Batch` does one by one, in a fraction of the time: who sends one order at a time waits for
         each."""
-        key = record[KEY]
+        upstream, place, record = piece
+        key, exposure, carried = record[KEY], self.exposure, self.carried
         if (
             not is_plain_new(record)
             or key in self.ids
-            or not is_open
-            or self.exposure.watching or self.exposure.active
-            or self.carried.knows(key)
+            or not (is_open or NEW not in self.rules.refused_while_closed)
+            or exposure.watching or exposure.risk.enabled
+            or ((carried.keys or carried.before) and carried.knows(key))
             or len(self.waiting) >= self.rules.capacity
         ):  # fmt: skip
             return b""
@@ -151,10 +150,6 @@ class Intake:
             record[:6], 0, sequence, upstream, 0, place // PLACE_BYTES % _PLACES, 0, 0, record[32:40], now_ns,
             record[48:184], sequence,
         )  # fmt: skip
-
-    def takes_orders(self, session: SessionState, wall_ns: int) -> bool:
-        """Do the trading hours let new orders in?"""
-        return session.open_ns <= wall_ns < session.close_ns or NEW not in self.rules.refused_while_closed
 
     def departed(self, found: list[Run], now_ns: int) -> list[int]:
         """Takes in a frame of the sender's journal (as runs): what has left the queue makes room. Returns the
@@ -325,11 +320,10 @@ class Batch:
 
     def _admit_one(self, piece: Piece) -> bool:
         """Admits a plain order against which there is nothing to say, as `Intake.admit_alone` does."""
-        number, place, record = piece
-        kept = self.core.admit_alone(number, place, record, self.sequence, self.now_ns, NEW not in self._closed)
+        kept = self.core.admit_alone(piece, self.sequence, self.now_ns, NEW not in self._closed)
         if self._ids or not kept:
             return False
-        sequence = self.sequence
+        number, sequence = piece.upstream, self.sequence
         self._ids.add(kept[KEY])
         self._waiting += 1
         self.accepted += 1

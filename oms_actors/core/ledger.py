@@ -148,7 +148,7 @@ class Ledger:
     def taken(self) -> tuple[bytes, int]:
         """What is to be journalled now: payload and number of records; empties `out`."""
         out = self.out
-        payload, count = b"".join(out), len(out)
+        payload, count = b"".join(out), list.__len__(out) + out.more
         out.clear()
         self.base += count
         return payload, count

@@ -318,7 +318,8 @@ class JournalWriter:
         mark[MARK_WRITTEN] = self.offset
         mark[MARK_CHECK] = self.offset ^ sequence
         if not self._power:
-            self._publish_durable()
+            mark[MARK_DURABLE_SEQUENCE] = sequence
+            self.durable = mark[MARK_DURABLE] = self.offset
         return frame
 
     def sync(self) -> bool:

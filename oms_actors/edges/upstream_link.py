@@ -58,7 +58,7 @@ class Link:
         """Of these, when its progress was journalled last."""
         self._checkpoint = (server.reports.position, upstream.committed)
         self._chunk = server.reports.frame_bytes_max // REPORT_BYTES * REPORT_BYTES
-        self._fd, self._mapped_bytes = server.fd, server.mapped_bytes
+        self._requests, self._fd, self._mapped_bytes = server.requests, server.fd, server.mapped_bytes
 
     # -- beginning ----------------------------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class Link:
         if self.lagging or self.parked:
             return False
         self._touched[0] = self.file
-        return self.server.requests.ready()
+        return self._requests.ready()
 
     def take(self, max_bytes: int) -> list[Piece]:
         """The next requests, about `max_bytes` of them: one piece where they fit into one."""
@@ -127,13 +127,13 @@ class Link:
             return [Piece(self.number, requests.position, frame) for frame in frames]
         return [Piece(self.number, requests.position, frames[0] if len(frames) == 1 else b"".join(frames))]
 
-    def take_one(self) -> bytes | None:
+    def take_one(self) -> Piece | None:
         """The next request, if it stands alone in its frame and nothing is behind it; else None, and nothing was
         taken."""
         if not self.is_whole():
             return None
-        frame = self.server.requests.peek_one(REQUEST_BYTES)
-        return None if frame is None else frame.tobytes()
+        frame = self._requests.peek_one(REQUEST_BYTES)
+        return None if frame is None else Piece(self.number, self._requests.position, frame.tobytes())
 
     def commit(self) -> None:
         """What was taken is in the journal and answered."""
