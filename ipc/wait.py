@@ -182,7 +182,8 @@ class Bell:
         self._interrupted = True
 
     def wait(self, ready: Callable[[], bool], timeout_s: float) -> bool:
-        """Consumer: until `ready()`, a signal, or the timeout; returns what `ready()` said last."""
+        """Consumer: until `ready()`, a ring while it looks, a signal, or the timeout; True for the first two. (A ring
+        mostly means that there is something, and asking again would take as long as the rest of the waking.)"""
         began_ns = monotonic_ns()
         try:
             return self._wait(ready, began_ns, began_ns + int(timeout_s * 1e9))
@@ -203,14 +204,8 @@ class Bell:
             if ready():
                 return True
             if look_ns:
-                until_ns = min(now_ns + look_ns, deadline_ns)
-                while self._look(now_ns, until_ns):
-                    rung[0] = 0
-                    with fence:
-                        pass
-                    if ready():
-                        return True
-                    now_ns = monotonic_ns()
+                if self._look(now_ns, min(now_ns + look_ns, deadline_ns)):
+                    return True  # only who has published rings a consumer that looks
                 look_ns = 0  # now it sleeps, if all sources are still empty with the other word in place
                 continue
             now_ns = monotonic_ns()

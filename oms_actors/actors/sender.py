@@ -273,8 +273,7 @@ class SenderRole:
         record = self.feed.peek_one()
         if record is None:
             return False
-        core.begin(now, wall)
-        if not core.pass_on(record):
+        if not core.pass_on(record, now, wall):
             self.feed.leave_one()
             return False
         self._consumed = self.feed.next_sequence

@@ -123,7 +123,6 @@ class _Inbox:
         self._local: collections.deque[Envelope[Any]] = collections.deque()
         self._mail: collections.deque[bytes] = collections.deque()
         self._mail_had_its_turn = False
-        self._has_work = False  # as the role said when it was asked last
 
     def put(self, envelope: Envelope[Any]) -> None:
         """From any thread of this process."""
@@ -161,15 +160,13 @@ class _Inbox:
         if (due_ns and left_ns <= 0) or role.ready():
             return _WORK
         timeout_s = min(IDLE_S, left_ns / 1e9) if due_ns else IDLE_S
-        has_work = self._bell.wait(self._ready, timeout_s) and self._has_work
-        if has_work or (due_ns and monotonic_ns() >= due_ns):
+        if self._bell.wait(self._ready, timeout_s) or (due_ns and monotonic_ns() >= due_ns):
             self._context.vitals.beat(monotonic_ns())
-            return _WORK  # at once: who was waked for something is late already
+            return _WORK  # at once: who was waked for something is late already (mail has its turn in the next pass)
         return None
 
     def _ready(self) -> bool:
-        self._has_work = has_work = self.role.ready()  # type: ignore[union-attr]
-        return has_work or self.has_mail()
+        return self.role.ready() or self.has_mail()  # type: ignore[union-attr]
 
     def _next_mail(self) -> Envelope[Any] | None:
         if not self._mail:

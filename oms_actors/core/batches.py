@@ -153,14 +153,15 @@ class Batches(Changes):
 
     # -- sending --------------------------------------------------------------------------------------------------
 
-    def pass_on(self, record: bytes) -> bool:
-        """`take` and `release` in one, for a plain order that comes while nobody waits and that only the throttle could
-        hold up. False: nothing has changed."""
+    def pass_on(self, record: bytes, now_ns: int, wall_ns: int) -> bool:
+        """`begin`, `take` and `release` in one, for a plain order that comes while nobody waits and that only the
+        throttle could hold up. False: nothing has changed but the time."""
+        self.now, self.wall = now_ns, wall_ns
         if (
             self.waiting or self._resends or self.mass_actions or not self._sends_runs or self.risk.enabled
             or self.risk.limits is not NO_LIMITS or self.crossing is not None
             or record[0] != NEW or record[28:32] != _NO_REASON or record[4] == _GTD
-            or not self.throttle.take(self.now)
+            or not self.throttle.take(now_ns)
         ):  # fmt: skip
             return False
         self._newest, key, out = record, record[KEY], self.out

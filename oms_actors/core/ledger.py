@@ -149,7 +149,8 @@ class Ledger:
         """What is to be journalled now: payload and number of records; empties `out`."""
         out = self.out
         payload, count = b"".join(out), list.__len__(out) + out.more
-        out.clear()
+        list.clear(out)
+        out.more = 0
         self.base += count
         return payload, count
 

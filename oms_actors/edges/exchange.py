@@ -32,7 +32,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import cached_property
 from time import monotonic_ns
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from oms_actors import record
 from oms_actors.errors import ONE, ConfigError, FieldError, Reason, WrongCaller
@@ -223,8 +223,15 @@ class Caller:
         self._call(self.adapter.send, ExchangeRequest(intent))
 
     def send_record(self, intent: bytes) -> None:
-        """Like `send`, for an adapter that `is_raw`: the record goes as it is."""
-        self._call(self.adapter.send_record, intent)  # type: ignore[attr-defined]
+        """Like `send`, for an adapter that `is_raw`: the record goes as it is. (As `_call`, for it is waited for.)"""
+        if self._owner != (os.getpid(), threading.get_ident()):
+            self._refuse("send_record")
+        vitals = self._vitals
+        vitals.enter_call(monotonic_ns())
+        try:
+            self.adapter.send_record(intent)  # type: ignore[attr-defined]
+        finally:
+            vitals.leave_call()
 
     def send_records(self, frame: bytes, count: int) -> None:
         """Like `send_record` for `count` INTENT records at once: all of them leave, or NotSent and none."""
@@ -253,15 +260,19 @@ class Caller:
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         if self._owner != (os.getpid(), threading.get_ident()):
-            raise WrongCaller(
-                f"the exchange API belongs to process {self._owner[0]}, thread {self._owner[1]}; "
-                f"{function.__name__} was called by process {os.getpid()}, thread {threading.get_ident()}"
-            )
+            self._refuse(function.__name__)
         self._vitals.enter_call(monotonic_ns())
         try:
             function(*arguments)
         finally:
             self._vitals.leave_call()
+
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise WrongCaller(
+            f"the exchange API belongs to process {self._owner[0]}, thread {self._owner[1]}; {what} was called by "
+            f"process {os.getpid()}, thread {threading.get_ident()}"
+        )
 
 
 def _takes(adapter: Adapter, method: str, parameter: str) -> bool:
