@@ -35,6 +35,7 @@ from oms_actors.core.mass_action import Mass, mass_action
 from oms_actors.core.pending import COUNTERS
 from oms_actors.core.risk import Risk
 from oms_actors.core.session import Action, Link
+from oms_actors.core.throttle import NEVER_NS
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.exchange import Caller, Responses, load_adapter
@@ -67,8 +68,6 @@ ROOM_RETRY_NS = MS
 """So long after the adapter had no room it is asked again."""
 FRAME_RECORDS = 12_288
 """A cycle that says more writes several frames; one decision may still go beyond it."""
-FREE_NS = 50 * MS
-"""So long orders may pass before everything is looked at again."""
 RESULTS_WAIT_NS = 10 * MS
 """Results alone may wait so long for company: the cursor knows them meanwhile."""
 PAGE_COUNTERS = (
@@ -109,6 +108,7 @@ class SenderRole:
         self._room_ns = 0  # not before then has the adapter room (monotonic)
         self._kills: tuple[Kill, ...] = ()
         self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
+        self._ack_timeout_ns = self.config.exchange.ack_timeout_ms * MS or NEVER_NS
         self._free_wall_ns = (0, 0)  # in these trading hours (UTC)
         self._silent: list[bytes] = []  # frames written that tell nobody anything: handed on once the calls are made
 
@@ -282,14 +282,14 @@ class SenderRole:
         self.feed.took_one()
         self._hand_on()
         self._publish()
+        self._free_until_ns = min(self._free_until_ns, now + self._ack_timeout_ns)  # its own timer, if nobody waits
         return True
 
-    def _look_ahead(self, now: int, hours: Hours) -> None:
+    def _look_ahead(self, hours: Hours) -> None:
         """Until when, and in which trading hours, a plain order may pass without anything else being looked at?"""
         self._free_until_ns = 0
         if hours is Hours.OPEN and self.session.machine.on_line and not self._more and not self.core.waiting:
-            due = self.next_due_ns()
-            self._free_until_ns = min(due, now + FREE_NS) if due else now + FREE_NS
+            self._free_until_ns = self.next_due_ns() or NEVER_NS
             self._free_wall_ns = self.session.sends_within()
 
     def _cycle(self, stopping: bool) -> bool:
@@ -325,7 +325,7 @@ class SenderRole:
         self._hand_on()
         self._publish()
         core.put_away()
-        self._look_ahead(now, hours)
+        self._look_ahead(hours)
         return busy
 
     def _blocked(self, hours: Hours) -> Reason:

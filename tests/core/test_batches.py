@@ -163,6 +163,29 @@ class Pair:
                 _one_by_one(core, answers)
             core.tick()
             core.release(limit)
+        self.compare(outcome)
+
+    def one(self, odd: float) -> bool:
+        """A request comes alone, and may pass at once. Has it?"""
+        self.now += self.chance.randrange(1, 40) * MS
+        self.wall += 1
+        frame = self.frame(1, odd)
+        passed = False
+        for side in self.sides:
+            core = side.core
+            core.begin(self.now, self.wall)
+            core.tick()
+            if isinstance(core, Batches) and core.pass_on(frame, self.now, self.wall):
+                passed = True
+                continue
+            core.take(frame)
+            core.release(1000)
+        self.compare(Outcome.SENT)
+        return passed
+
+    def compare(self, outcome: Outcome) -> None:
+        """Both have decided; now they write and call."""
+        for side in self.sides:
             side.flush()
         mine, other = self.sides
         assert mine.frames[-1] == other.frames[-1]
@@ -173,6 +196,20 @@ class Pair:
         if outcome in (Outcome.SENT, Outcome.FAILED):
             self.sent += [record for _, record in calls]
         assert mine.view() == other.view()
+
+
+@pytest.mark.parametrize(("rate", "odd"), [(100_000, 0.0), (3, 0.0), (100_000, 0.3), (3, 0.3)])
+@pytest.mark.parametrize("crossing", [False, True])
+def test_an_order_that_comes_alone_passes_as_it_would_in_line(rate: int, odd: float, crossing: bool) -> None:
+    pair = Pair(5, rate, crossing=crossing)
+    passed = 0
+    for _ in range(30):
+        for _ in range(5):
+            passed += pair.one(odd)
+        pair.cycle(pair.chance.choice((0, 0, 2)), odd)
+    assert (passed > 0) is not crossing
+    if rate == 3:
+        assert passed < 150, "some came while others waited"
 
 
 def _one_by_one(core: Sender, answers: bytes) -> None:

@@ -139,6 +139,29 @@ def test_who_looks_is_told_in_the_word_behind_and_sees_it() -> None:
     assert bell._look(now_ns=1, until_ns=1)
 
 
+def test_who_looks_and_is_rung_is_back_without_asking_again() -> None:
+    bell = used_to_be_rung_at_once(memory_bell(look_ns=1_000_000_000))
+    asked: list[int] = []
+
+    def ready() -> bool:
+        asked.append(bell.flag[0])
+        bell.ring()
+        return False
+
+    assert bell.wait(ready, timeout_s=60)
+    assert asked == [BELL_LOOKING]
+
+
+@pytest.mark.parametrize(
+    ("word", "after", "rung"), [(BELL_AWAKE, BELL_AWAKE, 0), (BELL_LOOKING, BELL_LOOKING, 0), (BELL_ASLEEP, BELL_AWAKE, 0)]
+)
+def test_an_announcement_wakes_who_sleeps_and_nobody_else(word: int, after: int, rung: int) -> None:
+    bell = memory_bell()
+    bell.flag[0] = word
+    bell.announce()
+    assert (bell.flag[0], bell._rung[0]) == (after, rung)
+
+
 def test_a_consumer_that_is_rung_seldom_sleeps_at_once() -> None:
     bell = memory_bell(look_ns=1_000_000)
     words: list[int] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -142,12 +142,26 @@ def scenario(seed: int) -> Scenario:
     if habits.raw:
         exchange = msgspec.structs.replace(config.exchange, adapter=RAW_ADAPTER)
         config = msgspec.structs.replace(config, exchange=exchange)
-    return Scenario(
+    found = Scenario(
         seed=seed, config=config, habits=habits, troubles=_troubles(dice, config.desk.durability == "power"),
         length_ns=dice.choice((3, 5, 8, 12, 30)) * S, clients=dice.randrange(1, 4), waves=dice.randrange(2, 10),
         wave_max=dice.choice((2, 5, 20, 60)), repeats=dice.choice((0.0, 0.03)) * (not rolls),
         modifies=0.15, cancels=0.15, frame_records=dice.choice((8, 64, 200)), few=dice.choice((2, 8)),
         power=config.desk.durability == "power", rolls=rolls,
+    )  # fmt: skip
+    alone = Random(f"alone {seed}")
+    return _one_by_one(found, alone) if alone.random() < 0.3 else found
+
+
+def _one_by_one(found: Scenario, dice: Random) -> Scenario:
+    """Most requests are plain orders that come alone and need not wait: the short ways of intake and the sender."""
+    config = found.config
+    config = msgspec.structs.replace(
+        config, throttle=msgspec.structs.replace(config.throttle, rate=10_000, limits=()),
+        queue=msgspec.structs.replace(config.queue, capacity=100_000, max_queue_age_ms=0, internal_crossing=False),
+    )  # fmt: skip
+    return replace(
+        found, config=config, waves=dice.randrange(50, 200), wave_max=2, modifies=0.03, cancels=0.03
     )  # fmt: skip
 
 
