@@ -1,6 +1,6 @@
 """The shell around the restart core: a plain loop on the main thread that spawns, watches, kills and waits.
 
-Theory of operation. The loop sleeps in poll(2) on one pidfd per child and a pipe that signals write to, 100 ms at most
+Theory of operation. The loop sleeps in poll(2) on one pidfd per child and a pipe that signals write to, 180 ms at most
 (3 ms while a child is starting). Awake, it turns what it sees into events for the core (`restart.step`) and carries
 out the core's actions. It never waits for anything else, so one child's trouble delays no other child's rescue.
 
@@ -46,7 +46,7 @@ EXIT_KILLED: Final = 5  # asked twice to stop: the children were killed, not sto
 EXIT_UNFENCED: Final = 6  # a child of a dead supervisor cannot be killed: no successor may start
 
 MS: Final = 1_000_000
-_WAKE_MS: Final = 100
+_WAKE_MS: Final = 180
 _WAKE_STARTING_MS: Final = 3
 _GAP_MS: Final = 300  # a loop later than this was itself paused; HEARTBEAT_TIMEOUT_MIN_MS is above _WAKE_MS + this
 _MEMORY_EVERY_NS: Final = 1_000_000_000
