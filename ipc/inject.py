@@ -67,6 +67,10 @@ class _Armed:
 _armed = _Armed(os.environ[COUNTS], os.environ.get(PLANS, "")) if COUNTS in os.environ else None
 
 
+armed = _armed is not None
+"""Is anything to happen at all? Where every call counts, ask this first."""
+
+
 def point(name: str) -> None:
     """The process comes along the point `name`."""
     if _armed is not None:

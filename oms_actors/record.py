@@ -162,32 +162,36 @@ def encode(request: Request, sequence: int = 0, send_time_ns: int = 0) -> bytes:
 
 
 def _encode_new(order: NewOrder, sequence: int, send_time_ns: int) -> bytes:
-    named = order.side, order.order_type, order.time_in_force, order.possible_resend, order.post_only
+    named = (
+        order.side, order.order_type, order.time_in_force, order.possible_resend, order.post_only, order.account,
+        order.symbol,
+    )  # fmt: skip
     try:
-        terms = _terms(*named)
+        head, account, symbol = _terms(*named)
     except TypeError:  # what cannot be remembered cannot be right either
-        terms = _terms.__wrapped__(*named)
+        head, account, symbol = _terms.__wrapped__(*named)
     if not 0 <= order.expire_time_ns <= INT64_MAX:
         raise FieldError("expire_time_ns", order.expire_time_ns, "must be ns since the epoch")
     return _NEW.pack(
-        terms, sequence, send_time_ns, fixed("quantity", order.quantity),
+        head, sequence, send_time_ns, fixed("quantity", order.quantity),
         0 if order.price is None else fixed("price", order.price),
         0 if order.stop_price is None else fixed("stop_price", order.stop_price), order.expire_time_ns,
-        text_of("account", order.account, ACCOUNT_MAX, empty=True),
-        text_of("client_order_id", order.client_order_id, ID_MAX),
-        text_of("symbol", order.symbol, SYMBOL_MAX),
+        account, text_of("client_order_id", order.client_order_id, ID_MAX), symbol,
     )  # fmt: skip
 
 
-@lru_cache(1024, typed=True)
-def _terms(side: Any, order_type: Any, time_in_force: Any, possible_resend: Any, post_only: Any) -> bytes:
-    """The first six bytes of a NEW: few different ones, and enums are slow."""
+@lru_cache(8192, typed=True)
+def _terms(
+    side: Any, order_type: Any, time_in_force: Any, possible_resend: Any, post_only: Any, account: Any, symbol: Any
+) -> tuple[bytes, bytes, bytes]:
+    """What few orders have for themselves: the first six bytes of a NEW, account, symbol."""
     flags = (Flag.POSSIBLE_RESEND if possible_resend else 0) | (Flag.POST_ONLY if post_only else 0)
     kinds = enum_of("order_type", OrderType, order_type)
-    return bytes((
+    head = bytes((
         Kind.NEW, VERSION, enum_of("side", Side, side), kinds, enum_of("time_in_force", TimeInForce, time_in_force),
         int(flags),
     ))  # fmt: skip
+    return head, text_of("account", account, ACCOUNT_MAX, empty=True), text_of("symbol", symbol, SYMBOL_MAX)
 
 
 def _encode_change(change: ModifyOrder | CancelOrder, sequence: int, send_time_ns: int) -> bytes:

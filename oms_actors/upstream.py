@@ -120,7 +120,8 @@ class Upstream:
         client.bell.look_ns = look_ns_of_the_others(resolved.config.desk.look_us * 1_000)
         bell.wake()  # so that intake looks for new upstreams now
         file = os.stat(path).st_ino
-        return cls(client, _next_bell(runtime), runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)
+        sender = _next_bell(runtime) if resolved.config.desk.look_us else None
+        return cls(client, sender, runtime, lambda: _require_ours(runtime, path, file), resolved.desk_id)
 
     # -- requests -----------------------------------------------------------------------------------------------------
 

@@ -298,7 +298,8 @@ class IntakeRole:
         self._sender.announce()  # it wakes up while we decide
         wall, sequence = time.time_ns(), journal.sequence
         kept = core.admit_alone(piece, sequence, now, session.open_ns <= wall < session.close_ns)
-        inject.point("intake.decided")
+        if inject.armed:
+            inject.point("intake.decided")
         if not kept or not self._write(kept, 1, wall, now):
             link.rewind()
             return False
@@ -324,7 +325,8 @@ class IntakeRole:
             what = Piece(link.number, link.upstream.place, link.parked.encode())
             batch.garbage(what, Fault(Reason.MALFORMED, Field.RECORD))
         batch.take(pieces)
-        inject.point("intake.decided")
+        if inject.armed:
+            inject.point("intake.decided")
         if batch.records and not self._journal(batch):
             self._refuse(taken, pieces)
             return bool(taken)
@@ -357,17 +359,20 @@ class IntakeRole:
             self.log.error("requests are refused: %s", error)
             self._full_until_ns = now_ns + FULL_NS
             return False
-        inject.point("intake.written")
+        if inject.armed:
+            inject.point("intake.written")
         if journal.durable != journal.offset:
             before = monotonic_ns()
             journal.sync()
             self._fsync.record(monotonic_ns() - before)
-        inject.point("intake.synced")
+        if inject.armed:
+            inject.point("intake.synced")
         ring = self.out_ring
         if ring is None or len(frame) > ring.frame_bytes_max or not ring.try_put(frame):
             self.page["hints_dropped"] += 1
             self._sender.ring()
-        inject.point("intake.handed_on")
+        if inject.armed:
+            inject.point("intake.handed_on")
         self._places[INTAKE].note(sequence, journal.generation, offset)
         self.core.apply(payload, sequence)
         return True

@@ -411,12 +411,14 @@ class SenderRole:
         payload, count = core.taken()
         self.input = consumed = self._consumed
         frame = journal.append(payload, count, core.wall, core.now, consumed)
-        inject.point("sender.written")
+        if inject.armed:
+            inject.point("sender.written")
         if journal.durable != journal.offset:
             before = monotonic_ns()
             journal.sync()
             self._histograms[2].record(monotonic_ns() - before)
-        inject.point("sender.synced")
+        if inject.armed:
+            inject.point("sender.synced")
         self._results_since = 0
         self._silent.append(frame)
 
@@ -462,11 +464,13 @@ class SenderRole:
             if isinstance(item, list):
                 last += len(item) - 1
                 self.cursor.enter_batch(sequence, last, caller.position)
-                inject.point("sender.before_call")
+                if inject.armed:
+                    inject.point("sender.before_call")
                 caller.send_records(intents, len(item))
             else:
                 self.cursor.words[1] = 2 * sequence
-                inject.point("sender.before_call")
+                if inject.armed:
+                    inject.point("sender.before_call")
                 (caller.send_record if caller.is_raw else caller.send)(intents)
         except NotSent as error:
             outcome = Outcome.NOT_SENT
