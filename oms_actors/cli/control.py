@@ -61,9 +61,14 @@ def resume(
     json: options.Json = False,
 ) -> None:
     """Let orders go again: for an account or symbol, or (neither named) for everything that was stopped."""
-    from oms_actors.edges.kill_switch import KillSwitch
+    from oms_actors.edges.kill_switch import Kill, KillSwitch
 
-    state = KillSwitch(data_dir(config, instance)).resume(*_scope(account, symbol), _user())
+    switch, wanted = KillSwitch(data_dir(config, instance)), Kill(*_scope(account, symbol))
+    stopped = switch.read().kills
+    if (account or symbol) and wanted.flag not in {kill.flag for kill in stopped}:
+        there = ", ".join(kill.scope for kill in stopped) or "nothing"
+        raise Failed(f"{wanted.scope} is not stopped by name; stopped is: {there}")
+    state = switch.resume(wanted.account, wanted.symbol, _user())
     left = ", ".join(kill.scope for kill in state.kills)
     _tell(state, f"resumed; still stopped: {left}" if left else "resumed; nothing is stopped", json)
 

@@ -33,6 +33,14 @@ def test_kill_and_resume_need_no_running_desk(oms: Oms, data: Path) -> None:
     assert (data / "kill.json").exists()
 
 
+def test_resume_of_what_is_not_stopped_by_that_name_says_what_is(oms: Oms, data: Path) -> None:
+    oms("kill", "--account", "HOUSE")
+    ended = oms("resume", "--symbol", "NOPE")
+    assert ended.code == 1
+    assert "symbol NOPE is not stopped by name; stopped is: account HOUSE" in ended.err
+    assert [kill.scope for kill in KillSwitch(data).read().kills] == ["account HOUSE"]
+
+
 def test_kill_names_one_scope(oms: Oms, data: Path) -> None:
     assert oms("kill", "--account", "A", "--symbol", "B").code == 2
 
