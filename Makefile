@@ -1,5 +1,10 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
-PYTHON ?= python3
+# A Python that was built with profile-guided optimisation takes a fifth less for everything, so the system's is taken
+# where it beats the python3 of the path by a tenth. PYTHON=... chooses another.
+SPEED  := import ensurepip, sys, timeit, venv; took = min(timeit.repeat("for i in range(100000): x = i", number=1, repeat=9)); \
+          print(int(took * (9e6 if sys.argv[1] == "python3" else 1e7)), sys.argv[1]) if (3, 11) <= sys.version_info[:2] < (3, 14) else None
+FASTER  = $(shell for p in python3 /usr/bin/python3; do $$p -c '$(SPEED)' $$p 2>/dev/null; done | sort -n | head -n 1 | cut -d " " -f 2)
+PYTHON ?= $(or $(FASTER),python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
@@ -12,9 +17,9 @@ RECORDS ?= 1000000
 .PHONY: demo test lint simulate chaos fuzz clean
 
 $(VENV)/ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<(3,14) else "Python 3.11-3.13 is needed, this is %d.%d: run make PYTHON=python3.12 ..." % v)'
-	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	@echo "Installing into $(VENV) ..."
+	@test -d $(VENV) || { p=$(PYTHON); \
+	  $$p -c 'import sys; v=sys.version_info[:2]; sys.exit(0 if (3,11)<=v<(3,14) else "Python 3.11-3.13 is needed, this is %d.%d: run make PYTHON=python3.12 ..." % v)' && $$p -m venv $(VENV); }
+	@echo "Installing into $(VENV) ($$($(BIN)/python -c 'import sys; print("Python", sys.version.split()[0], "of", sys.base_prefix)')) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@$(BIN)/python -m compileall -q oms_actors ipc supervisor  # a process that comes back need not wait for that
 	@touch $@
