@@ -248,7 +248,7 @@ def _packed(orders: list[Order], alias: dict[bytes, bytes]) -> bytes:
         [order.sent_ns for order in orders],
         [0 if order.value == order.cum * order.price else str(order.value) for order in orders],  # beyond 64 bits
         [order.exec_ids for order in orders],
-        [order.extra and _changed(order, order.extra) for order in orders],
+        [(more := order.more) and _changed(order, more) for order in orders],
         [_aliased(order, alias) if order.key[0] else 0 for order in orders],
     ]  # fmt: skip
     return b"".join([*[order.record for order in orders], _encode(columns)])

@@ -14,7 +14,7 @@ import struct
 from itertools import chain, repeat, starmap
 from operator import add
 
-from oms_actors.core.pending import CANCEL, FIRST_DONE, QUEUED, Extra, Order
+from oms_actors.core.pending import CANCEL, FIRST_DONE, QUEUED, Order
 from oms_actors.core.reports import CHANGED, ENDED, SAME
 from oms_actors.core.sender import (
     AFTER_CANCEL,
@@ -77,11 +77,10 @@ class Changes(Sender):
                 done = self._one(data, done + len(reports))
                 reports, sequence = [], self.base + len(self.out)
                 continue
-            extra = order.extra
-            if extra is None:
-                order.extra = Extra(0, 0, 0, key)
+            if order.extra is None:
+                order.extra = key
             else:
-                extra.accept(key)
+                order.own().accept(key)
             if quantity:
                 order.quantity = quantity
             else:

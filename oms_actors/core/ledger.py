@@ -289,8 +289,7 @@ class Ledger:
             self._move(order, Event.FILL_ALL if order.cum >= order.quantity else Event.FILL)
 
     def _rename(self, order: Order, key: bytes) -> None:
-        order.own().accept(key)
-        order.key = key
+        order.accept(key)
         self.ids[key] = order
 
     def _take_over(self, change: Change, quantity: int = 0, price: int = 0) -> None:
@@ -577,7 +576,7 @@ class Ledger:
         orders = sorted(self.orders(), key=lambda order: order.number)
         found: list[tuple[Any, ...]] = [
             ("order", o.number, o.phase, o.first, o.key, o.venue_key, o.quantity, o.price, o.stop_price, o.cum,
-             o.answered, o.attempt, o.status, o.value, o.internal, o.extra and o.extra.ahead,
+             o.answered, o.attempt, o.status, o.value, o.internal, o.more and o.more.ahead,
              o.replacing.key if o.replacing else b"", *sorted(o.exec_ids or ()))
             for o in orders
         ]  # fmt: skip

@@ -1,7 +1,7 @@
 """What the sender's core keeps: an Order for every NEW, a Change for every change of an order that was sent.
 
-A million orders may wait, so an Order holds only what all or most have; what few have (another id, a doubt) is in an
-`Extra` of its own.
+A million orders may wait, so an Order holds only what all or most have; what few have (several other ids, a doubt) is
+in an `Extra` of its own.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Order(msgspec.Struct, eq=False, gc=False):
     """A NEW and what became of it.
 
     A struct, because a desk makes and drops a hundred thousand of them a second: it is made in C and the garbage
-    collector does not look at it. (A circle through a Change is opened when the change is answered.)
+    collector does not look at it. (A circle through a Change is opened when the change is answered.) What a change of a
+    waiting order looks at comes first: where a million wait, each line of the cache is dear.
     """
 
     record: bytes
@@ -106,6 +107,9 @@ class Order(msgspec.Struct, eq=False, gc=False):
     stop_price: int
     phase: int = QUEUED
     cum: int = 0
+    pending: list[Change] | None = None
+    extra: Extra | bytes | None = None
+    """None: it is as its request says. One that has been modified and has no more to tell has its other id here."""
     value: int = 0
     """Sum of quantity times price of all executions, exact."""
     sent_ns: int = 0
@@ -114,17 +118,30 @@ class Order(msgspec.Struct, eq=False, gc=False):
     held: int = 0
     """Waits outside of the line, and why."""
     answered: bool = False
-    pending: list[Change] | None = None
     exec_ids: set[bytes] | None = None
-    extra: Extra | None = None
 
     kind: ClassVar[int] = NEW
 
     def own(self) -> Extra:
         """Its Extra, to write to."""
+        extra = self.extra
+        if not isinstance(extra, Extra):
+            extra = self.extra = Extra(chain=extra)
+        return extra
+
+    @property
+    def more(self) -> Extra | None:
+        """Its Extra, to look at."""
+        extra = self.extra
+        return Extra(chain=extra) if isinstance(extra, bytes) else extra
+
+    def accept(self, key: bytes) -> None:
+        """Another id, the last one from now on."""
+        self.key = key
         if self.extra is None:
-            self.extra = Extra()
-        return self.extra
+            self.extra = key
+        else:
+            self.own().accept(key)
 
     def waits(self) -> bool:
         """Still to be sent?"""
@@ -138,23 +155,24 @@ class Order(msgspec.Struct, eq=False, gc=False):
     @property
     def venue_key(self) -> bytes:
         """The key under which the exchange knows it."""
-        return (self.extra.venue_key if self.extra else b"") or self.record[KEY]
+        extra = self.extra
+        return (extra.venue_key if isinstance(extra, Extra) else b"") or self.record[KEY]
 
     @property
     def chain(self) -> list[bytes]:
         """Accepted ids after the first."""
-        chain = self.extra.chain if self.extra else None
+        chain = self.extra.chain if isinstance(self.extra, Extra) else self.extra
         return [chain] if isinstance(chain, bytes) else chain or []
 
     @property
     def internal(self) -> int:
         """Of the executed quantity: crossed inside."""
-        return self.extra.internal if self.extra else 0
+        return self.extra.internal if isinstance(self.extra, Extra) else 0
 
     @property
     def resend(self) -> bool:
         """Goes out again, marked as a possible resend?"""
-        return self.extra is not None and self.extra.resend
+        return isinstance(self.extra, Extra) and self.extra.resend
 
     @resend.setter
     def resend(self, yes: bool) -> None:

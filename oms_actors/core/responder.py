@@ -25,6 +25,7 @@ from oms_actors.core.pending import (
     UNMATCHED,
     WORKING,
     Change,
+    Extra,
     Fields,
     Order,
     Pending,
@@ -187,7 +188,7 @@ class Responder(Ledger):
     def _count_fill(order: Order, quantity: int, price: int) -> None:
         """Adds an execution; what a query has already told about is not added a second time."""
         known, extra = 0, order.extra
-        if extra is not None and extra.ahead:
+        if isinstance(extra, Extra) and extra.ahead:
             known = min(quantity, extra.ahead)
             extra.ahead -= known
             order.value += known * (price - extra.ahead_price)

@@ -33,9 +33,9 @@ def _ref(item: Pending) -> Ref:
 
 
 def _order(order: Order) -> list[Any]:
-    extra = None
-    if order.extra:  # the chain always as a list, or nothing
-        extra = [order.chain or None if name == "chain" else getattr(order.extra, name) for name in EXTRA]
+    extra, more = None, order.more
+    if more:  # the chain always as a list, or nothing
+        extra = [order.chain or None if name == "chain" else getattr(more, name) for name in EXTRA]
     return [*(getattr(order, name) for name in FIELDS), str(order.value), sorted(order.exec_ids or ()), extra]
 
 
