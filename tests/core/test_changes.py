@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from oms_actors.core.batches import Batches
 from oms_actors.core.changes import Changes
-from oms_actors.core.pending import SenderSettings
+from oms_actors.core.pending import Order, SenderSettings, order_of
 from oms_actors.core.reports import report
 from oms_actors.core.risk import kill_flag
 from oms_actors.core.sender import Sender
@@ -253,3 +253,13 @@ def test_modifies_that_come_after_the_kill_are_refused_alike() -> None:
         core.set_kill([kill_flag()])
     said = both.cycle(both.changes(Kind.MODIFY, list(range(20))))
     assert {int.from_bytes(said[at + 28 : at + 30], "little") for at in range(0, len(said), 256)} == {Reason.KILLED}
+
+
+def test_an_order_is_stored_to_as_any_object_with_slots() -> None:
+    """Python's own way, for which the interpreter has a short cut; deleting goes with it."""
+    order = order_of(encode(NewOrder(client_order_id="N", symbol="X", side="BUY", quantity=1, price=1)))
+    assert (Order.__setattr__, Order.__delattr__) == (object.__setattr__, object.__delattr__)
+    order.cum = ONE
+    assert (order.cum, order.quantity) == (ONE, ONE)
+    with pytest.raises(AttributeError):
+        order.nothing = 1  # type: ignore[attr-defined]
