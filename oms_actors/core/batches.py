@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
 
 from oms_actors.core.answers import runs
 from oms_actors.core.changes import Changes
@@ -32,7 +31,7 @@ from oms_actors.core.pending import (
     Pending,
     SenderSettings,
 )
-from oms_actors.core.reports import NO_EXEC, average
+from oms_actors.core.reports import NO_EXEC, average, column
 from oms_actors.core.risk import NO_LIMITS, Risk
 from oms_actors.core.scopes import Scopes
 from oms_actors.core.sender import REQUESTS
@@ -103,7 +102,7 @@ class Batches(Changes):
             return super().take(payload)
         count = 0
         for kinds, data in runs(payload):
-            refused = (data[28::REQUEST_BYTES] + data[29::REQUEST_BYTES]).strip(b"\0")
+            refused = data[28::REQUEST_BYTES] + data[29::REQUEST_BYTES] != bytes(2 * len(kinds))
             if len(kinds) < FEW or kinds[0] not in REQUESTS or refused:
                 count += super().take(data)
                 continue
@@ -232,7 +231,7 @@ class Batches(Changes):
         frame = bytearray().join([order.record for order in orders])
         frame[::REQUEST_BYTES] = bytes((_INTENT_NEW,)) * count
         with memoryview(frame).cast("q") as words:
-            words[1::_IN] = _column(sequences)
+            words[1::_IN] = column(sequences)
         for order in orders:
             order.attempt = 1
             order.phase = SENT
@@ -255,7 +254,7 @@ class Batches(Changes):
         self.throttle.returned_many(return_ns, count)
         results = bytearray(RESULT.pack(_RESULT, VERSION, outcome, 1, 0, call_ns, return_ns) * count)
         with memoryview(results).cast("q") as words:
-            words[1::_OF_RESULT] = _column(sequences)
+            words[1::_OF_RESULT] = column(sequences)
         self.out.add(bytes(results), count)
         self.now = return_ns
         self.counters["sent"] += count
@@ -395,13 +394,13 @@ class Batches(Changes):
         with memoryview(reports).cast("q") as words, memoryview(requests).cast("q") as source:
             for to, where in _COPIES:
                 words[to::_OUT] = source[where::_IN]
-            words[1::_OUT] = _column(range(first, first + count))
+            words[1::_OUT] = column(range(first, first + count))
             words[4::_OUT] = memoryview(_word(self.wall) * count).cast("q")
-            words[5::_OUT] = _column(run.latencies)
-            words[8::_OUT] = _column(run.cums)
+            words[5::_OUT] = column(run.latencies)
+            words[8::_OUT] = column(run.cums)
             leaves = [whole - cum for whole, cum in zip(source[6::_IN].tolist(), run.cums, strict=True)]
-            words[9::_OUT] = _column(leaves)
-            words[10::_OUT] = _column(run.averages)
+            words[9::_OUT] = column(leaves)
+            words[10::_OUT] = column(run.averages)
         return bytes(reports)
 
 
@@ -428,12 +427,6 @@ def _is_plain(item: Pending) -> bool:
 
 def _word(value: int) -> bytes:
     return value.to_bytes(8, "little", signed=True)
-
-
-def _column(values: Iterable[int]) -> memoryview:
-    """Values for one word of many records."""
-    found = list(values)
-    return memoryview(struct.pack(f"<{len(found)}q", *found)).cast("q")
 
 
 def _halves(value: int, count: int) -> memoryview:

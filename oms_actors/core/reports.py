@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 
 from oms_actors.messages import Kind
 from oms_actors.record import VERSION
@@ -16,10 +17,8 @@ WAITING = struct.Struct("<8sQ4sI4xH2xq32xq8xq52s36s16s24xq8xq8s")
 quantity, key, original id, symbol, value, price, order number."""
 SAME = struct.Struct("<I4xHHq32x")
 """What the answers of one frame have in common, 52 bytes at 20: session, reason, field, time."""
-CHANGED = struct.Struct("<8sQ4s52sq8xq88s16s40xq8s")
-"""As WAITING: head, sequence, upstream, SAME, leaves, quantity, key and original id, symbol, price, order number."""
-ENDED = struct.Struct("<8sQ4s52s16xq52s36x16s40xq8s8sQ4s52s16xq88s16s40xq8s")
-"""The answers to a NEW, without original id, and to the CANCEL that ended it; both without leaves."""
+ANSWER = struct.Struct("<8s12x52s184x")
+"""What the answers to a stretch of changes begin as: head, SAME."""
 NO_ORIG = b"\0" * 36
 NO_EXEC = b"\0" * 24
 
@@ -42,3 +41,8 @@ def report(
 def average(value: int, cum: int) -> int:
     """AvgPx in fixed point, rounded half up; `value` is the exact sum of quantity times price (16 decimals)."""
     return (2 * value + cum) // (2 * cum) if cum else 0
+
+
+def column(values: Collection[int]) -> memoryview:
+    """Values for one word of many records."""
+    return memoryview(struct.pack(f"<{len(values)}q", *values)).cast("q")
