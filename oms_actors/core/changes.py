@@ -34,7 +34,7 @@ from oms_actors.messages import OrderType
 from oms_actors.record import AT_SYMBOL, REPORT_BYTES, REQUEST_BYTES
 
 _TOGETHER = 32
-"""Records that one call unpacks: nearly all that a call costs is saved, and the rest of a stretch is short."""
+"""So many in one call: nearly all that a call costs is saved, and the rest of a stretch is short."""
 
 
 class _Pieces:
@@ -117,7 +117,11 @@ class Changes(Sender):
     def _modified(self, answers: _Answers, keys: list[bytes], orders: list[Order]) -> None:
         """These have changed where they stand."""
         if orders:
-            self.ids.update(dict(zip(keys, orders, strict=True)))  # a dict, because it knows its hashes
+            if len(orders) < _TOGETHER:
+                for key, order in zip(keys, orders, strict=True):
+                    self.ids[key] = order
+            else:
+                self.ids.update(dict(zip(keys, orders, strict=True)))  # a dict, because it knows its hashes
             self.counters["modified_in_queue"] += len(orders)
             answers.leave_room(self.base, orders)
 

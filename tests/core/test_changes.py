@@ -222,6 +222,33 @@ def test_what_is_odd_in_a_stretch_goes_the_long_way_in_its_turn(monkeypatch: pyt
     assert taken == [10, 18]  # they name what a change before them has made
 
 
+@pytest.mark.parametrize("kind", [Kind.MODIFY, Kind.CANCEL])
+@pytest.mark.parametrize("odd", [(), (40,), (0, 1, 35, 99)])
+def test_a_long_stretch_is_answered_in_order(kind: Kind, odd: tuple[int, ...]) -> None:
+    """Longer than what is done in one call; of different sides, symbols and accounts; then all of them once more."""
+    both = Both()
+    both.cycle(both.news([die for die in range(101) if die % 11]))  # without stop orders
+    records = [both.change(kind, 2 << 16 | die) for die in range(len(both.orders))]
+    records += [both.change(kind, 9 << 16 | die) for die in range(len(both.orders)) if kind == Kind.MODIFY]
+    for at in odd:
+        asked: dict[str, Any] = {"client_order_id": f"odd{at}", "orig_client_order_id": f"N{at + 3}"}
+        records[at % len(records)] = both.record(
+            CancelOrder(**asked) if kind == Kind.CANCEL else ModifyOrder(**asked, quantity=9, price=8)
+        )
+    assert len(both.cycle(b"".join(records))) >= 256 * len(records)
+
+
+def test_what_a_later_change_makes_of_an_order_is_not_told_before() -> None:
+    """Of two changes of one order in one stretch, the second by its old name, which is not plain."""
+    both = Both()
+    both.cycle(both.news([1] * 20))
+    asked: list[dict[str, Any]] = [{"orig_client_order_id": f"N{number}", "price": 4} for number in range(1, 20)]
+    asked.append({"orig_client_order_id": "N1", "quantity": 9, "price": 5})
+    said = both.cycle(b"".join([both.record(ModifyOrder(client_order_id=both.name(), **about)) for about in asked]))
+    assert [int.from_bytes(said[at + 240 : at + 248], "little") for at in (0, 19 * 256)] == [4 * ONE, 5 * ONE]
+    assert [int.from_bytes(said[at + 88 : at + 96], "little") for at in (0, 19 * 256)] == [2 * ONE, 9 * ONE]
+
+
 def test_a_stretch_of_changes_of_orders_that_are_sent_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
     both = Both()
     both.cycle(both.news([1] * 20), release=20)
