@@ -96,7 +96,10 @@ class VenueRole:
         self._tell_market(monotonic_ns())
 
     def ready(self) -> bool:
-        return not self._blocked_until_ns and any(port.ready() for port in self._ports.open.values())
+        """Requests of a member that lags are none: the clock says when its reports are tried again."""
+        if self._blocked_until_ns:
+            return False
+        return any(port.ready() and not self._lags(port) for port in self._ports.open.values())
 
     def next_due_ns(self) -> int:
         if self._blocked_until_ns:
