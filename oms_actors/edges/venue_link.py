@@ -32,7 +32,9 @@ from oms_actors.record import REPORT_BYTES, REQUEST_BYTES, decode_text
 LINK_SUFFIX, BELL_SUFFIX = ".up", ".bell"
 REATTACH_S = 0.1
 _NO_BELL = memoryview(bytes(4)).cast("I")
-_POLL_BYTES = 1 << 20
+_POLL_BYTES = 3 << 20
+"""Of reports in one poll: more than the answers to all that a cycle of the sender lets out, so that they never pile up.
+"""
 
 
 class ConcurrentCall(OmsError):
