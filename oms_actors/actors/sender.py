@@ -353,18 +353,20 @@ class SenderRole:
         return not self._full_until_ns
 
     def _take(self) -> bool:
-        """What intake admitted. While the old trade date is being ended, the requests of the new one wait."""
+        """What intake admitted, about TAKE_BYTES of it: less than a cycle lets out. So where nothing but our own pace
+        is the limit, requests wait in intake's journal and not in line, where each is memory. While the old trade date
+        is being ended, the requests of the new one wait."""
         core, frames = self.core, self._frames
         if not frames:
             frames.extend(self.feed.take(TAKE_BYTES))
-        taken = False
-        while frames and not core.rolling and not self._closes_first():
+        left = TAKE_BYTES
+        while frames and left > 0 and not core.rolling and not self._closes_first():
             frame = frames.popleft()
             core.take(frame.payload)
             self._consumed = frame.sequence + frame.records - 1
             self._relieve()
-            taken = True
-        return taken
+            left -= len(frame.payload)
+        return left < TAKE_BYTES
 
     def _closes_first(self) -> bool:
         """Comes the next trade date, though its session is not over or the exchange has not let go of us yet? Orders of
