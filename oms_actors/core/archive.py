@@ -247,7 +247,7 @@ def _packed(orders: list[Order], alias: dict[bytes, bytes]) -> bytes:
         [order.cum for order in orders],
         [order.sent_ns for order in orders],
         [0 if order.value == order.cum * order.price else str(order.value) for order in orders],  # beyond 64 bits
-        [order.exec_ids for order in orders],
+        [order.executions for order in orders],
         [(more := order.more) and _changed(order, more) for order in orders],
         [_aliased(order, alias) if order.key[0] else 0 for order in orders],
     ]  # fmt: skip
@@ -277,5 +277,5 @@ def _unpacked(data: bytes, count: int) -> Iterator[tuple[Order, int]]:
             order.extra = Extra(*more)
             order.key = names(order)[-1]
         order.value = int(value) if value else cum * order.price
-        order.exec_ids = set(exec_ids) if exec_ids else None
+        order.executions = exec_ids or ()
         yield order, aliased

@@ -334,16 +334,16 @@ class Batches(Changes):
                 add_average(0)
             elif response == _FILL and order.phase == WORKING and order.answered:
                 quantity, price = _LAST.unpack_from(frame, at + 48)
-                exec_id, executed = frame[at + 200 : at + 224], order.exec_ids
+                exec_id = frame[at + 200 : at + 224]
                 cum, whole = order.cum + quantity, order.quantity
                 if quantity <= 0 or cum > whole or exec_id == NO_EXEC:
                     break
-                if executed is None:
-                    order.exec_ids = {exec_id}
-                elif exec_id in executed:
+                if order.exec_ids is None:
+                    order.exec_ids = exec_id
+                elif order.has_execution(exec_id):
                     break
                 else:
-                    executed.add(exec_id)
+                    order.executed(exec_id)
                 order.cum = cum
                 order.value += quantity * price
                 fills += 1

@@ -7,6 +7,7 @@ in an `Extra` of its own.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -118,7 +119,8 @@ class Order(msgspec.Struct, eq=False, gc=False):
     held: int = 0
     """Waits outside of the line, and why."""
     answered: bool = False
-    exec_ids: set[bytes] | None = None
+    exec_ids: bytes | set[bytes] | None = None
+    """Of its executions; one alone stands for itself, as most orders have no more."""
 
     kind: ClassVar[int] = NEW
 
@@ -142,6 +144,31 @@ class Order(msgspec.Struct, eq=False, gc=False):
             self.extra = key
         else:
             self.own().accept(key)
+
+    def executed(self, exec_id: bytes) -> None:
+        """Another execution's id."""
+        known = self.exec_ids
+        if known is None:
+            self.exec_ids = exec_id
+        elif isinstance(known, bytes):
+            self.exec_ids = {known, exec_id}
+        else:
+            known.add(exec_id)
+
+    def has_execution(self, exec_id: bytes) -> bool:
+        """Is an execution of that id known?"""
+        known = self.exec_ids
+        return known == exec_id if isinstance(known, bytes) else known is not None and exec_id in known
+
+    @property
+    def executions(self) -> list[bytes]:
+        """The ids of its executions, sorted."""
+        known = self.exec_ids
+        return [known] if isinstance(known, bytes) else sorted(known or ())
+
+    @executions.setter
+    def executions(self, ids: Collection[bytes]) -> None:
+        self.exec_ids = next(iter(ids)) if len(ids) == 1 else set(ids) or None
 
     def waits(self) -> bool:
         """Still to be sent?"""

@@ -148,16 +148,12 @@ class Responder(Ledger):
         if order is None:
             order = change.order  # type: ignore[union-attr]
         exec_id, quantity, price = fields[25], fields[16], fields[17]
-        known = order.exec_ids
-        if (known is not None and exec_id in known) or quantity <= 0 or _never_sent(order):
+        if order.has_execution(exec_id) or quantity <= 0 or _never_sent(order):
             self.counters["duplicate_fills"] += 1
             self._foreign(self._record, 0, order)
             return
         if exec_id != NO_EXEC:
-            if known is None:
-                order.exec_ids = {exec_id}
-            else:
-                known.add(exec_id)
+            order.executed(exec_id)
         self.counters["fills"] += 1
         latency = self._latency(order)
         if order.phase == QUEUED:

@@ -36,7 +36,7 @@ def _order(order: Order) -> list[Any]:
     extra, more = None, order.more
     if more:  # the chain always as a list, or nothing
         extra = [order.chain or None if name == "chain" else getattr(more, name) for name in EXTRA]
-    return [*(getattr(order, name) for name in FIELDS), str(order.value), sorted(order.exec_ids or ()), extra]
+    return [*(getattr(order, name) for name in FIELDS), str(order.value), order.executions, extra]
 
 
 def _is_untouched(order: Order) -> bool:
@@ -98,7 +98,7 @@ def load(state: Ledger, data: dict[str, Any]) -> bool:
     for *values, value, exec_ids, extra in data["orders"]:
         order = Order(**dict(zip(FIELDS, values, strict=True)))
         order.value = int(value)  # may be beyond 64 bits
-        order.exec_ids = set(exec_ids) or None
+        order.executions = exec_ids
         order.extra = Extra(*extra) if extra else None
         orders[order.number] = order
     for known in data["known"]:

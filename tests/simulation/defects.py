@@ -285,7 +285,7 @@ def _online_too_early(original: Any) -> property:
 def _counts_fills_again(handlers: tuple[Any, ...]) -> tuple[Any, ...]:
     def on_fill(self: Responder, order: Any, change: Any, fields: Any) -> None:
         if order is not None and order.exec_ids:
-            order.exec_ids.clear()
+            order.exec_ids = None
         handlers[ResponseType.FILL](self, order, change, fields)
 
     return (*handlers[: ResponseType.FILL], on_fill, *handlers[ResponseType.FILL + 1 :])
