@@ -2,7 +2,8 @@
 
 Theory of operation. Nearly all traffic is plain: a NEW is admitted, goes out unchanged, is acknowledged and filled. For
 a run of such records one short loop moves the orders, and the records that follow are built by columns (field i of
-every record in one strided copy); changes of waiting orders are `core.changes`. Whatever is not plain (a change of a
+every record in one strided copy); changes of waiting orders are `core.changes`, orders that are acknowledged and filled
+at once `core.pairs`. Whatever is not plain (a change of a
 sent order, a doubt, a text, a refusal, risk limits) ends the run and goes the long way through `Sender`, in its turn.
 `tests/core/test_batches.py` and `test_changes.py` hold one against the other.
 
@@ -15,7 +16,8 @@ import re
 import struct
 
 from oms_actors.core.answers import runs
-from oms_actors.core.changes import Changes
+from oms_actors.core.columns import halves, numbers, word
+from oms_actors.core.pairs import COPIES, FEW, IN_WORDS, OUT_WORDS, Pairs
 from oms_actors.core.pending import (
     FINAL,
     FIRST_DONE,
@@ -39,8 +41,6 @@ from oms_actors.core.throttle import Throttle
 from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ResponseType, TimeInForce
 from oms_actors.record import AT_FLAGS, KEY, REPORT_BYTES, REQUEST_BYTES, RESULT, VERSION
 
-FEW = 8
-"""So few records are not worth setting out columns."""
 MANY_WAIT = 10_000
 """From so many waiting orders on, equal numbers are worth being one object."""
 SAME_MAX = 4096
@@ -58,10 +58,7 @@ _NO_FILL = bytes(_LAST.size)
 _NO_REASON = bytes(4)
 _INTENT = struct.Struct("<B7sQ176s")
 """A request as it goes out unchanged: kind, the rest of its head, sequence, the rest."""
-_IN, _OUT, _OF_RESULT = REQUEST_BYTES // 8, REPORT_BYTES // 8, RESULT.size // 8
-# Words of a report and the words of the request that they repeat: price, number, the ids (account, client order id,
-# original id, symbol: 13 words).
-_COPIES = ((11, 6), (30, 7), (31, 23), *((12 + i, 10 + i) for i in range(13)))
+_OF_RESULT = RESULT.size // 8
 
 
 def _by_response(ack: int, fill: int) -> bytes:
@@ -75,7 +72,7 @@ _REQUEST_KIND = _by_response(NEW, 0)
 _FLAGS = _by_response(FROM_SENDER | FROM_VENUE | FINAL, FROM_SENDER | FROM_VENUE)
 
 
-class Batches(Changes):
+class Batches(Pairs):
     """A Sender whose `take`, `release` and `respond_frame` work by runs. Calls of `calls` whose second element is a
     list have come back with `returned_all`."""
 
@@ -132,7 +129,7 @@ class Batches(Changes):
     def _admit_all(self, data: bytes) -> None:
         """NEWs, all of them admitted by intake."""
         with memoryview(data).cast("q") as words:
-            quantities, prices, stops = (words[at::_IN].tolist() for at in (6, 7, 8))
+            quantities, prices, stops = (words[at::IN_WORDS].tolist() for at in (6, 7, 8))
         records = [data[at : at + REQUEST_BYTES] for at in range(0, len(data), REQUEST_BYTES)]
         keys = [record[KEY] for record in records]
         if self.waiting > MANY_WAIT:
@@ -231,7 +228,7 @@ class Batches(Changes):
         frame = bytearray().join([order.record for order in orders])
         frame[::REQUEST_BYTES] = bytes((_INTENT_NEW,)) * count
         with memoryview(frame).cast("q") as words:
-            words[1::_IN] = column(sequences)
+            words[1::IN_WORDS] = numbers(sequences)
         for order in orders:
             order.attempt = 1
             order.phase = SENT
@@ -254,7 +251,7 @@ class Batches(Changes):
         self.throttle.returned_many(return_ns, count)
         results = bytearray(RESULT.pack(_RESULT, VERSION, outcome, 1, 0, call_ns, return_ns) * count)
         with memoryview(results).cast("q") as words:
-            words[1::_OF_RESULT] = column(sequences)
+            words[1::_OF_RESULT] = numbers(sequences)
         self.out.add(bytes(results), count)
         self.now = return_ns
         self.counters["sent"] += count
@@ -291,6 +288,8 @@ class Batches(Changes):
         """As Sender.respond for each record of a frame (256 bytes each, a text behind the one it belongs to)."""
         end, at = len(frame) // REPORT_BYTES * REPORT_BYTES, 0
         by_runs = end >= FEW * REPORT_BYTES and self.risk.limits is NO_LIMITS
+        if by_runs:
+            at = self.respond_pairs(frame)
         while at < end:
             if by_runs:
                 at += self._respond_run(frame, at)
@@ -387,20 +386,20 @@ class Batches(Changes):
         reports[4::REPORT_BYTES] = run.states
         reports[5::REPORT_BYTES] = responses.translate(_FLAGS)
         reports[6::REPORT_BYTES] = responses.translate(_REQUEST_KIND)
-        with memoryview(reports).cast("I") as halves, memoryview(requests).cast("I") as source:
-            halves[4 :: 2 * _OUT] = source[4 :: 2 * _IN]  # upstream
-            halves[5 :: 2 * _OUT] = _halves(self.session, count)
-            halves[6 :: 2 * _OUT] = _halves(0, count)  # epoch
+        with memoryview(reports).cast("I") as out, memoryview(requests).cast("I") as source:
+            out[4 :: 2 * OUT_WORDS] = source[4 :: 2 * IN_WORDS]  # upstream
+            out[5 :: 2 * OUT_WORDS] = halves(self.session, count)
+            out[6 :: 2 * OUT_WORDS] = halves(0, count)  # epoch
         with memoryview(reports).cast("q") as words, memoryview(requests).cast("q") as source:
-            for to, where in _COPIES:
-                words[to::_OUT] = source[where::_IN]
-            words[1::_OUT] = column(range(first, first + count))
-            words[4::_OUT] = memoryview(_word(self.wall) * count).cast("q")
-            words[5::_OUT] = column(run.latencies)
-            words[8::_OUT] = column(run.cums)
-            leaves = [whole - cum for whole, cum in zip(source[6::_IN].tolist(), run.cums, strict=True)]
-            words[9::_OUT] = column(leaves)
-            words[10::_OUT] = column(run.averages)
+            for to, where in COPIES:
+                words[to::OUT_WORDS] = source[where::IN_WORDS]
+            words[1::OUT_WORDS] = numbers(range(first, first + count))
+            words[4::OUT_WORDS] = memoryview(word(self.wall) * count).cast("q")
+            words[5::OUT_WORDS] = numbers(run.latencies)
+            words[8::OUT_WORDS] = numbers(run.cums)
+            leaves = [whole - cum for whole, cum in zip(source[6::IN_WORDS].tolist(), run.cums, strict=True)]
+            words[9::OUT_WORDS] = numbers(leaves)
+            words[10::OUT_WORDS] = numbers(run.averages)
         return bytes(reports)
 
 
@@ -423,11 +422,3 @@ def _is_plain(item: Pending) -> bool:
         type(item) is Order and item.phase == QUEUED and not item.attempt and not item.stale and item.extra is None
         and item.record[4] != TimeInForce.GTD
     )  # fmt: skip
-
-
-def _word(value: int) -> bytes:
-    return value.to_bytes(8, "little", signed=True)
-
-
-def _halves(value: int, count: int) -> memoryview:
-    return memoryview(value.to_bytes(4, "little") * count).cast("I")

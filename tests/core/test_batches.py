@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from oms_actors.core.batches import Batches
+from oms_actors.core.pairs import FEW
 from oms_actors.core.pending import SenderSettings
 from oms_actors.core.reports import report
 from oms_actors.core.sender import Sender
@@ -74,6 +75,8 @@ class Pair:
         self.requests: list[bytes] = []
         self.sent: list[bytes] = []
         self.executions = 0
+        self.prompt = False
+        """Is every order filled whole, right behind its acknowledgement?"""
 
     def frame(self, size: int, odd: float) -> bytes:
         """A frame of intake's journal."""
@@ -121,8 +124,8 @@ class Pair:
                                       ResponseType.REPLACED, ResponseType.CANCEL_REJECT))  # fmt: skip
             parts += self.said(key, kind, text="no" if chance.random() < odd / 4 else "")
             left = quantity // ONE
-            while left > 0 and chance.random() < 0.8:
-                some = chance.randrange(1, left + 1) if chance.random() < 0.3 else left
+            while left > 0 and (self.prompt or chance.random() < 0.8):
+                some = chance.randrange(1, left + 1) if not self.prompt and chance.random() < 0.3 else left
                 parts += self.said(key, ResponseType.FILL, some)
                 left -= some
             if chance.random() < odd / 4:
@@ -230,6 +233,43 @@ def test_a_run_decides_as_its_records_would_one_by_one(seed: int, odd: float, ra
     pair = Pair(seed, rate)
     for _ in range(40):
         pair.cycle(pair.chance.choice((0, 1, 3, 40, 120)), odd)
+
+
+@pytest.mark.parametrize("odd", [0.0, 0.005, 0.02, 0.1])
+@pytest.mark.parametrize("seed", range(4))
+def test_pairs_of_answers_decide_as_they_would_one_by_one(seed: int, odd: float) -> None:
+    pair = Pair(seed, 100_000)
+    pair.prompt = True
+    taken, core = [], pair.sides[0].core
+    assert isinstance(core, Batches)
+    respond_pairs = core.respond_pairs
+    core.respond_pairs = lambda frame: taken.append(respond_pairs(frame)) or taken[-1]  # type: ignore[method-assign]
+    for _ in range(40):
+        pair.cycle(pair.chance.choice((3, 4, 40, 120)), odd)
+    assert max(taken) >= FEW * 512
+    assert odd or sum(taken) > 0.9 * 256 * core.counters["responses"]
+
+
+def test_a_pair_that_is_none_goes_the_long_way() -> None:
+    """Each deviation in the midst of a frame of pairs."""
+    head = {"kind": 0, "flags": 5, "response": 7, "fill of an acknowledgement": 48, "key": 96, "second key": 352,
+            "second kind": 256}  # fmt: skip
+    bytes_of = {"quantity": (304, 8), "no execution": (456, 24)}
+    for what in (*head, *bytes_of):
+        for tenth in (0, 9):
+            pair = Pair(1, 100_000)
+            pair.prompt = True
+            pair.cycle(40, 0.0)
+            answers = bytearray(pair.answers(0.0))
+            if what in head:
+                answers[tenth * 512 + head[what]] ^= 1
+            else:
+                at, size = bytes_of[what]
+                answers[tenth * 512 + at : tenth * 512 + at + size] = bytes(size)
+            pair.answers = lambda odd, said=bytes(answers): said  # type: ignore[method-assign, assignment]
+            pair.sent = []
+            for _ in range(4):  # the frame comes more than once
+                pair.cycle(10, 0.0)
 
 
 def test_finished_orders_are_forgotten_alike(monkeypatch: pytest.MonkeyPatch) -> None:
