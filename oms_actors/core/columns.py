@@ -17,7 +17,7 @@ _NOT = bytes((1,)) + bytes(255)
 
 
 class Columns:
-    """`count` records of `size` bytes (a multiple of 8), joined from parts; iterating gives them one by one."""
+    """`count` records of `size` bytes (a multiple of 8), joined from parts."""
 
     __slots__ = ("_bytes", "_half_words", "_words", "count", "size")
 
@@ -26,9 +26,12 @@ class Columns:
         self.size, self.count = size, len(data) // size
         self._words, self._half_words = memoryview(data).cast("q"), memoryview(data).cast("I")
 
-    def __iter__(self) -> Iterator[bytes]:
-        for at in range(0, len(self._bytes), self.size):
-            yield self._bytes[at : at + self.size]
+    def chosen(self, flags: bytes) -> Iterator[bytes]:
+        """Those whose byte in `flags` is 1, one by one."""
+        place = flags.find(1)
+        while place >= 0:
+            yield self._bytes[place * self.size : (place + 1) * self.size]
+            place = flags.find(1, place + 1)
 
     def byte(self, at: int) -> bytes:
         """The u8 at byte `at`."""
@@ -59,12 +62,14 @@ class Columns:
 
 def rows_of(columns: Sequence[Sequence[object]], chosen: bytes = b"") -> list[object]:
     """Columns as one list, row after row; with `chosen` (0 or 1 for each row), only those rows."""
-    count = len(columns[0])
     if chosen and 0 in chosen:
-        count = chosen.count(1)
-        columns = [list(compress(column, chosen)) for column in columns]
+        if chosen[2:] == chosen[:-2]:  # every other one, as where each order is acknowledged and filled at once; or none
+            first = chosen.find(1) % (len(chosen) + 1)
+            columns = [column[first::2] for column in columns]
+        else:
+            columns = [list(compress(column, chosen)) for column in columns]
     width = len(columns)
-    flat: list[object] = [None] * (width * count)
+    flat: list[object] = [None] * (width * len(columns[0]))
     for at, column in enumerate(columns):
         flat[at::width] = column
     return flat

@@ -288,7 +288,7 @@ class Fold:
         self._rows[EXECUTIONS] = rows_of((*head, *fill, *tail), trade)
         what = (exec_types, records.byte(_RESPONSE))
         self._rows[REPORTS] = rows_of((*head, *what, *tail, status), neither(foreign, trade, special))
-        for record in compress(records, either(foreign, without(special, trade))):
+        for record in records.chosen(either(foreign, without(special, trade))):
             self._odd_report(record)
         if self._texts:
             self._take_texts(sequences, numbers, exec_types, trade, mine)

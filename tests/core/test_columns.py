@@ -28,7 +28,8 @@ def test_every_field_of_every_record_is_there(records: list[tuple[int, int, int,
     assert columns.u32(4) == [record[3] for record in records]
     assert columns.i64(8) == [record[4] for record in records]
     assert columns.text(16, 16) == [record[5] for record in records]
-    assert list(columns) == packed
+    flags = bytes(record[0] & 1 for record in records)
+    assert list(columns.chosen(flags)) == [one for one, chosen in zip(packed, flags, strict=True) if chosen]
 
 
 def test_a_text_with_a_line_break_in_it_puts_no_other_text_out_of_place() -> None:
@@ -51,6 +52,15 @@ def test_rows_follow_each_other_and_only_the_chosen_ones() -> None:
     assert rows_of(columns, b"\1\0\1") == [1, 97, "x", 3, 99, "z"]
     assert rows_of(columns, b"\1\1\1") == rows_of(columns)
     assert rows_of(columns, b"\0\0\0") == []
+
+
+@given(FLAGS)
+def test_rows_are_chosen_one_by_one(flags: bytes) -> None:
+    column = list(range(len(flags)))
+    for chosen in (flags, (flags[:1] + flags[-1:]) * len(flags))[: 1 + (len(flags) > 1)]:
+        picked = [at for at, flag in zip(column, chosen, strict=False) if flag]
+        rows = rows_of((column, bytes(len(column))), chosen[: len(column)])
+        assert rows == [value for at in picked for value in (at, 0)]
 
 
 def test_where_makes_a_table_of_wanted_values() -> None:
