@@ -320,7 +320,7 @@ def test_an_older_copy_of_the_database_that_is_put_back_is_brought_up_to_date(ma
 def test_a_full_disk_stops_only_the_database_and_later_everything_comes(make: Make) -> None:
     bench = make()
     bench.work()
-    mixed_day(bench.script, 300, 14)
+    mixed_day(bench.script, 1_000, 14)
     opened = bench.role.store.open
 
     def open_full() -> Any:
