@@ -63,7 +63,7 @@ class Columns:
 def rows_of(columns: Sequence[Sequence[object]], chosen: bytes = b"") -> list[object]:
     """Columns as one list, row after row; with `chosen` (0 or 1 for each row), only those rows."""
     if chosen and 0 in chosen:
-        if chosen[2:] == chosen[:-2]:  # every other one, as where each order is acknowledged and filled at once; or none
+        if chosen[2:] == chosen[:-2]:  # every other one, as if each order is filled at once; or none
             first = chosen.find(1) % (len(chosen) + 1)
             columns = [column[first::2] for column in columns]
         else:

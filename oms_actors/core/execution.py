@@ -115,6 +115,8 @@ class Rules:
     def __init__(self, symbols: tuple[str, ...] = (), tick: int = 1, lot: int = 1) -> None:
         self.symbols = frozenset(s.encode("ascii").ljust(SYMBOL_MAX, b"\0") for s in symbols)
         self.tick, self.lot = tick, lot
+        self.free = not symbols and tick == lot == 1
+        """Is every symbol listed, and every positive price and quantity right?"""
 
     def lists(self, symbol: bytes) -> bool:
         """Is it traded here?"""

@@ -48,6 +48,7 @@ class FillModel:
         """Answers a frame of INTENT records."""
         known, out, last_price, fault_of = member.known, member.out, self.last_price, self.rules.fault
         ack, fill = ACK.pack, FILL.pack
+        free = self.rules.free
         sequence, executions, volume = member.sequence, self.executions, 0
         for kind, _, side, order_type, _, flags, quantity, price, stop, _, ids, number in INTENT.iter_unpack(frame):
             key = ids[:KEY_BYTES]
@@ -59,7 +60,7 @@ class FillModel:
             symbol = ids[AT_SYMBOL:]
             if order_type != LIMIT:
                 price = last_price.get(symbol, 0) if order_type == MARKET else price or stop
-            fault = fault_of(symbol, side, quantity, price)
+            fault = None if free and 0 < side < 3 and quantity > 0 < price else fault_of(symbol, side, quantity, price)
             if fault:
                 if order_type == MARKET and not price:
                     fault = (Reason.NO_LIQUIDITY, Field.PRICE, 0, 0)
