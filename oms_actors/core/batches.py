@@ -55,6 +55,7 @@ _LAST = struct.Struct("<qq")
 _elements = list.__len__
 _GTD = int(TimeInForce.GTD)
 _NO_FILL = bytes(_LAST.size)
+_GTD = int(TimeInForce.GTD)
 _NO_REASON = bytes(4)
 _INTENT = struct.Struct("<B7sQ176s")
 """A request as it goes out unchanged: kind, the rest of its head, sequence, the rest."""
@@ -212,11 +213,19 @@ class Batches(Pairs):
         if min(len(lane), limit) < FEW or lane.head() is None:
             return 0
         limit = min(limit, self.throttle.available(self.now))
-        orders: list[Order] = lane.take_while(_is_plain, limit) if limit >= FEW else []
-        if len(orders) < FEW:
-            for order in reversed(orders):
-                lane.return_first(order)
+        orders: list[Order] = lane.first(limit) if limit >= FEW else []
+        plain = 0
+        for order in orders:  # `_is_plain`, without a call
+            if (
+                type(order) is not Order or order.phase != QUEUED or order.attempt or order.stale
+                or order.extra is not None or order.record[4] == _GTD
+            ):  # fmt: skip
+                break
+            plain += 1
+        if plain < FEW:
             return 0
+        del orders[plain:]
+        lane.leave(plain)
         self.throttle.take_many(self.now, len(orders))
         self._send_all(orders)
         return len(orders)
@@ -420,5 +429,5 @@ def _is_plain(item: Pending) -> bool:
     """Goes out just as its request came in."""
     return (
         type(item) is Order and item.phase == QUEUED and not item.attempt and not item.stale and item.extra is None
-        and item.record[4] != TimeInForce.GTD
+        and item.record[4] != _GTD
     )  # fmt: skip

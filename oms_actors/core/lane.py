@@ -9,7 +9,7 @@ itself whether it still waits (`waits()`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol
 
@@ -50,16 +50,15 @@ class Lane:
             self._sweep()
         self._entries.extend(items)
 
-    def take_while(self, fits: Callable[[Any], bool], limit: int) -> list[Any]:
-        """Takes entries out at the head, up to `limit`, as long as each `fits`: then it must have no dead entries."""
-        entries, found = self._entries, []
-        for item in islice(entries, limit):
-            if not fits(item):
-                break
-            found.append(item)
-        for _ in found:
-            entries.popleft()
-        return found
+    def first(self, limit: int) -> list[Any]:
+        """A look at the entries at the head, up to `limit`; dead ones too."""
+        return list(islice(self._entries, limit))
+
+    def leave(self, count: int) -> None:
+        """Takes the first `count` entries out, none of them dead."""
+        popleft = self._entries.popleft
+        for _ in range(count):
+            popleft()
 
     def return_first(self, item: Item) -> None:
         """To the head: it was there before."""
