@@ -33,7 +33,7 @@ from oms_actors.core.pending import (
     Pending,
     SenderSettings,
 )
-from oms_actors.core.reports import NO_EXEC, average, column
+from oms_actors.core.reports import NO_EXEC, average
 from oms_actors.core.risk import NO_LIMITS, Risk
 from oms_actors.core.scopes import Scopes
 from oms_actors.core.sender import REQUESTS
@@ -163,7 +163,8 @@ class Batches(Pairs):
             return False
         self._newest, key, out = record, record[KEY], self.out
         quantity, price, stop_price = VALUES.unpack_from(record, 48)
-        order = Order(record, key, quantity, price, stop_price, SENT, 0, 0, 0, 1)
+        order = Order(record, key, quantity, price, stop_price, SENT)
+        order.attempt = 1
         self.ids[key] = order
         if key[0]:
             self.alias[key[16:]] = key

@@ -18,9 +18,10 @@ from collections.abc import Collection
 from itertools import chain, repeat
 from operator import itemgetter, length_hint
 
+from oms_actors.core.columns import numbers
 from oms_actors.core.ledger import Records
 from oms_actors.core.pending import CANCEL, FIRST_DONE, QUEUED, Order
-from oms_actors.core.reports import ANSWER, SAME, column
+from oms_actors.core.reports import ANSWER, SAME
 from oms_actors.core.sender import (
     AFTER_CANCEL,
     CANCELED,
@@ -133,9 +134,9 @@ class Changes(Sender):
         with memoryview(reports).cast("I") as halves, memoryview(data).cast("I") as change:
             halves[4 :: 2 * _OUT] = change[4 :: 2 * _IN]  # upstream
         with memoryview(reports).cast("q") as words, memoryview(data).cast("q") as change:
-            words[1::_OUT] = column(answers.sequences())
-            words[9::_OUT] = words[11::_OUT] = change[6::_IN] if sized else column(answers.quantities)
-            words[30::_OUT] = change[7::_IN] if priced else column(answers.prices)
+            words[1::_OUT] = numbers(answers.sequences())
+            words[9::_OUT] = words[11::_OUT] = change[6::_IN] if sized else numbers(answers.quantities)
+            words[30::_OUT] = change[7::_IN] if priced else numbers(answers.prices)
             for at in range(11):  # key and original id
                 words[12 + at :: _OUT] = change[10 + at :: _IN]
             with memoryview(asked).cast("q") as new:
@@ -184,9 +185,9 @@ class Changes(Sender):
             with memoryview(data).cast("I") as change:
                 halves[4 + 2 * _OUT :: 2 * pair] = change[4 :: 2 * _IN]
         with memoryview(reports).cast("q") as words, memoryview(asked).cast("q") as new:
-            words[1::_OUT] = column(answers.sequences())
-            words[11::pair] = words[11 + _OUT :: pair] = column(answers.quantities)
-            words[30::pair] = words[30 + _OUT :: pair] = column(answers.prices)
+            words[1::_OUT] = numbers(answers.sequences())
+            words[11::pair] = words[11 + _OUT :: pair] = numbers(answers.quantities)
+            words[30::pair] = words[30 + _OUT :: pair] = numbers(answers.prices)
             for to, at in _OF_ORDER:
                 words[to::pair] = words[to + _OUT :: pair] = new[at::_IN]
             for at in range(6):

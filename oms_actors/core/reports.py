@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection
 
 from oms_actors.messages import Kind
 from oms_actors.record import VERSION
@@ -41,8 +40,3 @@ def report(
 def average(value: int, cum: int) -> int:
     """AvgPx in fixed point, rounded half up; `value` is the exact sum of quantity times price (16 decimals)."""
     return (2 * value + cum) // (2 * cum) if cum else 0
-
-
-def column(values: Collection[int]) -> memoryview:
-    """Values for one word of many records."""
-    return memoryview(struct.pack(f"<{len(values)}q", *values)).cast("q")
