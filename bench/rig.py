@@ -16,14 +16,14 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from bench.desk import config_of
+from bench.desk import OPEN, config_of
 from ipc.lock import FileLock
 from ipc.ring import create_ring
 from ipc.wait import Bell
 from oms_actors import app, instance
 from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import SenderRole
-from oms_actors.config import Config
+from oms_actors.config import Config, ThrottleConfig
 from oms_actors.core.hours import ALWAYS
 from oms_actors.edges.session_page import SessionWriter
 from oms_actors.upstream import SUPERVISOR_LOCK, Upstream
@@ -80,14 +80,16 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path | None = None, durability: str = "process", adapter: str = ADAPTER) -> Iterator[Rig]:
+def rig(
+    folder: Path | None = None, durability: str = "process", adapter: str = ADAPTER, throttle: ThrottleConfig = OPEN
+) -> Iterator[Rig]:
     """A rig in temporary folders."""
     with tempfile.TemporaryDirectory(prefix="oms-bench-", dir=folder) as data, \
             tempfile.TemporaryDirectory(prefix="oms-bench-", dir="/dev/shm") as runtime, \
             patch.dict(os.environ, OMS_RUNTIME_DIR=runtime):  # fmt: skip
         import msgspec
 
-        config = config_of(durability=durability, adapter=adapter)
+        config = config_of(durability=durability, adapter=adapter, throttle=throttle)
         desk = msgspec.structs.replace(config.desk, data_dir=data)
         made = Rig(Path(data), msgspec.structs.replace(config, desk=desk))
         try:

@@ -106,6 +106,7 @@ class SenderRole:
         self._hours = Hours.CLOSED
         self._shown_until_ns = 0  # then what is shown of the throttle is out of date (monotonic)
         self._room_ns = 0  # not before then has the adapter room (monotonic)
+        self._poll_ns = 0  # then at the latest the adapter is polled again, if it does not ring (monotonic)
         self._kills: tuple[Kill, ...] = ()
         self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
         self._ack_timeout_ns = self.config.exchange.ack_timeout_ms * MS or NEVER_NS
@@ -215,7 +216,7 @@ class SenderRole:
         if machine.due_ns:
             due.append(machine.due_ns)
         if self.caller.must_be_polled and machine.link is not Link.DOWN:
-            due.append(now + POLL_NS)
+            due.append(self._poll_ns or now)
         if machine.on_line:
             if self._hours >= Hours.OPEN and (free_ns := core.release_due_ns(self._hours is Hours.CLOSING)):
                 due.append(max(free_ns, self._room_ns))
@@ -270,6 +271,8 @@ class SenderRole:
         opens, closes = self._free_wall_ns
         if self.view.changed() or self.switch.changed() or not opens <= (wall := time.time_ns()) < closes:
             return False
+        if not self._has_room(now):
+            return False
         record = self.feed.peek_one()
         if record is None:
             return False
@@ -286,9 +289,11 @@ class SenderRole:
         return True
 
     def _look_ahead(self, hours: Hours) -> None:
-        """Until when, and in which trading hours, a plain order may pass without anything else being looked at?"""
+        """Until when, and in which trading hours, a plain order may pass without anything else being looked at? Not if
+        something is to be told, or if nobody knows whether the exchange has said something."""
         self._free_until_ns = 0
-        if hours is Hours.OPEN and self.session.machine.on_line and not self._more and not self.core.waiting:
+        idle = not self._more and not self.core.waiting and _SILENT.issuperset(map(_KIND, self.core.out))
+        if hours is Hours.OPEN and self.session.machine.on_line and idle and not self.caller.must_be_asked:
             self._free_until_ns = self.next_due_ns() or NEVER_NS
             self._free_wall_ns = self.session.sends_within()
 
@@ -450,7 +455,9 @@ class SenderRole:
             self._returned(call_ns, monotonic_ns(), call, outcome)
             if outcome == Outcome.SENT:
                 self._count_sent(call_ns, call[2])
-            elif outcome == Outcome.FAILED:
+                continue
+            self._free_until_ns = 0  # there is something to tell, to ask or to do again
+            if outcome == Outcome.FAILED:
                 self._flush()  # a doubt is told before the next call
         calls.clear()
         if lost:
@@ -508,6 +515,7 @@ class SenderRole:
         """What the exchange has said."""
         if self.session.machine.link is not Link.DOWN:
             self.caller.poll()
+            self._poll_ns = monotonic_ns() + POLL_NS
         if not self.responses.ready():
             return False
         for frame in self.responses.drain_frames():

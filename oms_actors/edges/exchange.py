@@ -204,6 +204,8 @@ class Caller:
         self._poll = getattr(adapter, "poll", None)
         self.must_be_polled = self._poll is not None and not getattr(adapter, "rings", False)
         """Nobody tells when there is something to poll."""
+        self.must_be_asked = self.must_be_polled and self.ready is _never
+        """Only `poll` shows whether there is."""
         self._query_takes_account = self.can_query and _takes(adapter, "query", "account")
 
     def connect(self, responses: Responses) -> None:

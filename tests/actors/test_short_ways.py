@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+from bench.adapters import NullVenue
 from bench.rig import Rig, rig
 from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import SenderRole
+from oms_actors.config import ThrottleConfig
+from oms_actors.core.throttle import NEVER_NS
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.journal import frames
+from oms_actors.errors import NotSent
 from oms_actors.messages import CancelOrder, Kind, ModifyOrder, NewOrder, Request
 from oms_actors.record import encode, records
 from oms_actors.upstream import Upstream
 
 REQUESTS = 120
+THROTTLE = ThrottleConfig(rate=100_000)
+"""What is shown of it is out of date after a second only: a slow machine takes the short way, too."""
 
 
 def day(seed: int) -> Iterator[list[bytes]]:
@@ -102,12 +110,12 @@ def test_short_or_long_the_same_comes_of_it(
     with monkeypatch.context() as patched:
         patched.setattr(IntakeRole, "_take_one", counted("intake", take_one))
         patched.setattr(SenderRole, "_pass_on", counted("sender", pass_on))
-        with rig(tmp_path, durability) as made:
+        with rig(tmp_path, durability, throttle=THROTTLE) as made:
             short = run(made, seed)
     with monkeypatch.context() as patched:
         patched.setattr(IntakeRole, "_take_one", lambda self, now: False)
         patched.setattr(SenderRole, "_pass_on", lambda self: False)
-        with rig(tmp_path, durability) as made:
+        with rig(tmp_path, durability, throttle=THROTTLE) as made:
             long = run(made, seed)
     assert short == long
     assert took["intake"] > REQUESTS / 2, "the short way must have been taken"
@@ -129,3 +137,144 @@ def test_an_upstream_that_came_before_the_sender_gets_on_without_announcing(tmp_
             early.submit(NewOrder(client_order_id="a", symbol="AAPL", side="BUY", quantity=1, price="1"))
             made.settle()
             assert early.raw_reports()
+
+
+# -- what may have changed since the last cycle ------------------------------------------------------------------------
+
+
+class Moody(NullVenue):
+    """Notes what it was called for, and raises what it was told to, once."""
+
+    deduplicates = False
+    moods: list[Exception]
+    sent: list[bytes]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moods, self.sent = [], []
+
+    def send_record(self, intent: bytes) -> None:
+        if not self.connected:
+            raise AssertionError("called without a connection")
+        self.sent.append(intent)
+        if self.moods:
+            raise self.moods.pop()
+        super().send_record(intent)
+
+    def connect(self, on_response: Callable[[Any], None]) -> None:
+        self.connected = True
+        super().connect(on_response)
+
+    def close(self) -> None:
+        self.connected = False
+        super().close()
+
+
+class Silent(Moody):
+    """Nobody can ask it whether there is something to poll."""
+
+    polls = 0
+
+    def poll(self) -> None:
+        self.polls += 1
+        super().poll()
+
+
+@pytest.fixture
+def moody(tmp_path: Path) -> Iterator[Rig]:
+    """A desk at which orders have been sent the short way."""
+    with rig(tmp_path, adapter=f"{__name__}:Moody", throttle=THROTTLE) as made:
+        for number in range(3):
+            comes(made, f"first-{number}")
+            made.settle()
+        assert made.sender._free_until_ns
+        made.sender._free_until_ns = NEVER_NS  # however slow this machine is
+        yield made
+
+
+def comes(made: Rig, own: str) -> None:
+    """An order, as far as the ring to the sender."""
+    made.upstream.submit(NewOrder(client_order_id=own, symbol="AAPL", side="BUY", quantity=5, price="7"))
+    made.intake.work()
+
+
+def venue(made: Rig) -> Any:
+    return made.sender.caller.adapter
+
+
+def test_after_a_call_that_lost_the_connection_nothing_passes(moody: Rig) -> None:
+    venue(moody).moods.append(ConnectionResetError("gone"))
+    comes(moody, "a")
+    assert moody.sender._pass_on()
+    comes(moody, "b")
+    assert not moody.sender._pass_on(), "there is no connection"
+    assert len(venue(moody).sent) == 4
+
+
+@pytest.mark.parametrize("mood", [NotSent("no"), ConnectionResetError("gone")])
+def test_what_a_call_led_to_is_told_with_a_ring(moody: Rig, mood: Exception) -> None:
+    core, flag = moody.sender.core, moody.intake.context.bell.flag
+    core.settings = replace(core.settings, retries=0)
+    venue(moody).moods.append(mood)
+    comes(moody, "a")
+    assert moody.sender._pass_on()
+    comes(moody, "b")
+    flag[0] = 1
+    moody.sender.work()
+    assert not flag[0], "intake sleeps on what it is to tell"
+
+
+def test_a_doubt_has_a_timer_of_its_own(moody: Rig) -> None:
+    venue(moody).moods.append(ValueError("who knows"))
+    comes(moody, "a")
+    assert moody.sender._pass_on()
+    assert moody.sender.core.doubtful
+    comes(moody, "b")
+    assert not moody.sender._pass_on(), "nobody has looked yet when the doubt is to be looked at"
+
+
+def test_a_full_disk_holds_up_what_comes_alone_too(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender, journal = moody.sender, moody.sender.journal
+
+    def full(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(journal.disk), "create", full)
+        patched.setattr(journal, "_end", journal.offset + 1000)
+        for number in range(5):
+            comes(moody, f"full-{number}")
+            sender.work()
+        assert sender.page["disk_full"] == 1
+        assert len(venue(moody).sent) == 3, "nothing is sent that the journal may have no room for"
+    sender._full_until_ns = 1
+    sender.work()
+    assert len(venue(moody).sent) == 8
+
+
+def test_an_exchange_that_cannot_be_asked_is_polled_with_each_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(NullVenue, "ready")
+    with rig(tmp_path, adapter=f"{__name__}:Silent") as made:
+        comes(made, "a")
+        made.sender.work()
+        comes(made, "b")
+        polls = venue(made).polls
+        made.sender.work()
+        assert venue(made).polls > polls
+
+
+def test_an_exchange_that_does_not_ring_is_polled_in_time(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    sender = moody.sender
+    monkeypatch.setattr("oms_actors.actors.sender.RESULTS_WAIT_NS", 10_000_000_000)
+
+    def due_ns() -> int:
+        sender._shown_until_ns = 0
+        return sender.next_due_ns()
+
+    sender._cycle(stopping=False)
+    before_ns, sender._free_until_ns = due_ns(), NEVER_NS
+    comes(moody, "a")
+    assert sender._pass_on()
+    assert due_ns() <= before_ns
