@@ -17,7 +17,7 @@ from typing import Protocol
 
 from oms_actors.config import SessionConfig
 from oms_actors.core.batches import Batches
-from oms_actors.core.hours import SessionState
+from oms_actors.core.hours import CLOSED, SessionState
 from oms_actors.core.mass_action import Mass, mass_action
 from oms_actors.core.session import Action, Link, SessionMachine
 from oms_actors.edges.exchange import Caller, Responses
@@ -80,6 +80,7 @@ class Session:
         self._mono_ns = mono_ns or monotonic_ns
         self._cancel_lead_ns = config.cancel_lead_ms * MS if config.on_close == "cancel" else 0
         self._looked_at = 0  # UTC ns
+        self._hours = CLOSED  # as last published, when that was looked at
         self.link_since_ns = self._mono_ns()
         """Since when (monotonic) we are logged on, or are not."""
         self._cleared = (0, 0)  # the interval at whose end what works is canceled already
@@ -92,7 +93,7 @@ class Session:
         self._looked_at = wall
         if core.interval[1] and wall >= core.interval[1]:
             self._close_interval()
-        state = self.view.read()
+        state = self._hours = self.view.read()
         if state.is_open_at(wall) and (state.open_ns, state.close_ns) != core.interval:
             if core.interval[1] and state.open_ns >= core.interval[1]:
                 self._close_interval()  # another session; else the same one is known to last longer or shorter
@@ -116,8 +117,9 @@ class Session:
 
     def boundary_ns(self, now: int, wall: int) -> int:
         """When (monotonic) the hours change next, so that nobody has to wake us for the logon, the last send and the
-        logout; 0 = not soon. What has passed since the last look is due now."""
-        closes, opens = self.core.interval[1], self.view.read().next_open_ns
+        logout; 0 = not soon. What has passed since the last look is due now, and what was published since then is not
+        read here: `view.changed()` is to go on saying so."""
+        closes, opens = self.core.interval[1], self._hours.next_open_ns
         edges = (closes - self._cancel_lead_ns, closes, opens - self._logon_lead_ns, opens)
         left = min((edge - wall for edge in edges if edge > self._looked_at), default=NEVER_NS)
         return now + max(left, 0) if left < NEVER_NS else 0

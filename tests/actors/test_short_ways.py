@@ -16,10 +16,12 @@ from bench.rig import Rig, rig
 from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import SenderRole
 from oms_actors.config import ThrottleConfig
+from oms_actors.core.hours import CLOSED
 from oms_actors.core.throttle import NEVER_NS
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.journal import frames
+from oms_actors.edges.session_page import SessionWriter
 from oms_actors.errors import NotSent
 from oms_actors.messages import CancelOrder, Kind, ModifyOrder, NewOrder, Request
 from oms_actors.record import encode, records
@@ -231,6 +233,16 @@ def test_a_doubt_has_a_timer_of_its_own(moody: Rig) -> None:
     assert moody.sender.core.doubtful
     comes(moody, "b")
     assert not moody.sender._pass_on(), "nobody has looked yet when the doubt is to be looked at"
+
+
+def test_hours_that_were_seen_but_not_heeded_hold_an_order_up(moody: Rig) -> None:
+    sender = moody.sender
+    comes(moody, "a")
+    SessionWriter(sender.view._path).publish(CLOSED, 2)
+    sender.next_due_ns()  # as the shell asks before it sleeps
+    assert sender.ready(), "there is something to heed"
+    sender.work()
+    assert len(venue(moody).sent) == 3, "it has closed"
 
 
 def test_a_full_disk_holds_up_what_comes_alone_too(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
