@@ -290,7 +290,7 @@ class IntakeRole:
         same decisions, records and order of steps as everybody's way (`_decide`). False: nothing was taken."""
         core, journal = self.core, self.journal
         link = self.upstreams.alone()
-        if link is None or now < self._full_until_ns or self.switch.changed():
+        if link is None or now < self._full_until_ns or self.switch.changed() or not self.view.known:
             return False
         session = self.view.read()
         if (session.trade_date or session.date) != core.trade_date or (piece := link.take_one()) is None:

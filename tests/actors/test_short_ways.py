@@ -21,7 +21,7 @@ from oms_actors.core.throttle import NEVER_NS
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
 from oms_actors.edges.journal import frames
-from oms_actors.edges.session_page import SessionWriter
+from oms_actors.edges.session_page import SessionView, SessionWriter
 from oms_actors.errors import NotSent
 from oms_actors.messages import CancelOrder, Kind, ModifyOrder, NewOrder, Request
 from oms_actors.record import encode, records
@@ -290,3 +290,11 @@ def test_an_exchange_that_does_not_ring_is_polled_in_time(moody: Rig, monkeypatc
     comes(moody, "a")
     assert sender._pass_on()
     assert due_ns() <= before_ns
+
+
+def test_nothing_is_taken_before_the_hours_are_known(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    intake = moody.intake
+    monkeypatch.setattr(intake, "view", SessionView(moody.runtime / "not-yet"))
+    intake.core.rules = replace(intake.core.rules, refused_while_closed=frozenset())
+    comes(moody, "a")
+    assert intake.page["accepted"] == 3
