@@ -109,7 +109,7 @@ class SenderRole:
         self._poll_ns = 0  # then at the latest the adapter is polled again, if it does not ring (monotonic)
         self._kills: tuple[Kill, ...] = ()
         self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
-        self._ack_timeout_ns = self.config.exchange.ack_timeout_ms * MS or NEVER_NS
+        self._free_ns = min(self.config.exchange.ack_timeout_ms * MS or NEVER_NS, POLL_NS)
         self._free_wall_ns = (0, 0)  # in these trading hours (UTC)
         self._silent: list[bytes] = []  # frames written that tell nobody anything: handed on once the calls are made
 
@@ -285,7 +285,8 @@ class SenderRole:
         self.feed.took_one()
         self._hand_on()
         self._publish()
-        self._free_until_ns = min(self._free_until_ns, now + self._ack_timeout_ns)  # its own timer, if nobody waits
+        if self._free_until_ns > now + self._free_ns:  # its own timers, and what only a cycle looks at
+            self._free_until_ns = now + self._free_ns
         return True
 
     def _look_ahead(self, hours: Hours) -> None:

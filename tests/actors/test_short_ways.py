@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from time import monotonic_ns
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from bench.adapters import NullVenue
 from bench.rig import Rig, rig
 from oms_actors.actors.intake import IntakeRole
-from oms_actors.actors.sender import SenderRole
+from oms_actors.actors.sender import POLL_NS, SenderRole
 from oms_actors.config import ThrottleConfig
 from oms_actors.core.hours import CLOSED
 from oms_actors.core.throttle import NEVER_NS
@@ -290,6 +291,12 @@ def test_an_exchange_that_does_not_ring_is_polled_in_time(moody: Rig, monkeypatc
     comes(moody, "a")
     assert sender._pass_on()
     assert due_ns() <= before_ns
+
+
+def test_however_many_come_alone_there_is_a_cycle_in_between_now_and_then(moody: Rig) -> None:
+    comes(moody, "a")
+    assert moody.sender._pass_on()
+    assert moody.sender._free_until_ns <= monotonic_ns() + POLL_NS, "a silent exchange would not be polled meanwhile"
 
 
 def test_nothing_is_taken_before_the_hours_are_known(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
