@@ -30,6 +30,8 @@ class DeskConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     upstreams_max: int = 256
     look_us: int = 2_000
     """While requests come closer together than this, intake looks for the next one instead of sleeping; 0 = never."""
+    real_time: bool = True
+    """Where the system permits it the sender comes before all ordinary processes when it has something to do."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 

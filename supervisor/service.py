@@ -105,8 +105,10 @@ KillMode=mixed
 TimeoutStopSec={stop_timeout_s}
 WatchdogSec={watchdog_s}
 
-# Limits: a descriptor per ring, journal segment and upstream; mapped rings may be locked into memory.
+# Limits: a descriptor per ring, journal segment and upstream; mapped rings may be locked into memory; a child may ask
+# for the lowest real-time priority (so no RestrictRealtime=).
 LimitNOFILE=65536
+LimitRTPRIO=1
 LimitMEMLOCK=infinity
 LimitCORE=0
 OOMScoreAdjust=-500
@@ -127,7 +129,6 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 RestrictSUIDSGID=yes
 RestrictNamespaces=yes
-RestrictRealtime=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 LockPersonality=yes
 ProtectClock=yes

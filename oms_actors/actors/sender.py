@@ -140,6 +140,8 @@ class SenderRole:
         self.core.relieve = self._relieve
         self._look_at_switch()
         self._recover()
+        if config.desk.real_time and context.real_time():  # only now: a recovery is long, and nobody waits for it alone
+            context.bell.look_ns = 0  # offering the processor would give it to nobody
 
     def _open_out_ring(self) -> RingWriter | None:
         try:

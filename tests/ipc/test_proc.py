@@ -1,6 +1,7 @@
 """What a thread may ask of the kernel in order to be prompt."""
 
 import ctypes
+import os
 import platform
 import threading
 from collections.abc import Callable
@@ -48,3 +49,21 @@ def test_a_thread_with_short_slices_keeps_its_policy_and_niceness() -> None:
     before, after = in_a_thread_of_its_own(act)
     assert after[5] == proc.SLICE_NS
     assert after[1:5] == before[1:5]
+
+
+def test_a_thread_in_real_time_starts_ordinary_ones() -> None:
+    def act() -> tuple[bool, int, int]:
+        permitted = proc.real_time()
+        return permitted, os.sched_getscheduler(0), in_a_thread_of_its_own(lambda: os.sched_getscheduler(0))
+
+    permitted, mine, child = in_a_thread_of_its_own(act)
+    assert mine == (os.SCHED_FIFO | os.SCHED_RESET_ON_FORK if permitted else os.SCHED_OTHER)
+    assert child == os.SCHED_OTHER
+
+
+def test_who_may_not_be_in_real_time_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    assert not proc.real_time()

@@ -132,7 +132,8 @@ class Process:
         world = self.world
         bell: Any = _Bell(self)
         context = Context(
-            Path(world.runtime), self.name, bell, _Vitals(), None, _Crash(), logging.getLogger(self.name)  # type: ignore[arg-type]
+            Path(world.runtime), self.name, bell, _Vitals(), None, _Crash(), logging.getLogger(self.name),  # type: ignore[arg-type]
+            real_time=lambda: False,
         )
         self._again = False
         role = self._factory(context)
