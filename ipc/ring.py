@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import os
 import time
-from _thread import allocate_lock
 
 from ipc import lock, segment
 from ipc.errors import AlreadyLocked, FrameTooLarge, RingCorrupt, RingFull, VersionMismatch
+from ipc.fence import fence
 from ipc.wait import Bell
 
 RING_MAGIC = int.from_bytes(b"OMSRING\0", "little")
@@ -42,8 +42,6 @@ CAPACITY_BYTES_MIN = 1024
 POSITION_MAX = 1 << 62  # no ring ever gets there; what begins beyond it would run over the end of a word
 
 _TAIL, _FRAMES, _HEAD, _COMMITS = RING_TAIL_AT // 8, RING_FRAMES_AT // 8, RING_HEAD_AT // 8, RING_COMMITS_AT // 8
-_DATA_WORD = RING_HEADER_BYTES // 8
-_PAYLOAD_AT = RING_HEADER_BYTES + FRAME_HEADER_BYTES
 _FRAME, _WRAP = FRAME_MARKER << 32, WRAP_MARKER << 32
 _ROUND = FRAME_HEADER_BYTES + FRAME_ALIGN_BYTES - 1
 _MASK = -FRAME_ALIGN_BYTES
@@ -69,7 +67,9 @@ def format_region(view: memoryview, capacity_bytes: int) -> None:
 class _End:
     """What both ends share: the checked header. `name` is for messages; `segment` is set by the `open_*` calls."""
 
-    __slots__ = ("_at", "_view", "_words", "capacity_bytes", "frame_bytes_max", "name", "segment")
+    __slots__ = (
+        "_headers", "_lap", "_payloads", "_view", "_words", "capacity_bytes", "frame_bytes_max", "name", "segment",
+    )  # fmt: skip
 
     def __init__(self, view: memoryview, name: str) -> None:
         self.name = name
@@ -86,6 +86,8 @@ class _End:
         if not head <= tail <= min(head + capacity, POSITION_MAX) or (head | tail) % FRAME_ALIGN_BYTES:
             raise RingCorrupt(name, f"head {head}, tail {tail}, capacity {capacity}", head, RING_HEAD_AT)
         self._view, self._words = view, words
+        self._headers = view[RING_HEADER_BYTES : RING_HEADER_BYTES + capacity].cast("Q")
+        self._payloads = view[RING_HEADER_BYTES + FRAME_HEADER_BYTES : RING_HEADER_BYTES + capacity]
         self.capacity_bytes = capacity
         self.frame_bytes_max = capacity // 4 - FRAME_HEADER_BYTES
 
@@ -103,8 +105,8 @@ class _End:
 
     def close(self) -> None:
         """Release the memory and, for a writer, the producer's lock (if opened by path)."""
-        self._words.release()
-        self._view.release()
+        for view in (self._headers, self._payloads, self._words, self._view):
+            view.release()
         if self.segment:
             lock.unlock(self.segment.fd)
             self.segment.close()
@@ -113,18 +115,18 @@ class _End:
 class RingWriter(_End):
     """The producer's end. A restarted producer goes on where the tail is."""
 
-    __slots__ = ("_bell", "_fence", "_flag", "_frames", "_limit", "_tail", "_unfence")
+    __slots__ = ("_bell", "_fence", "_flag", "_frames", "_limit", "_stop", "_tail")
 
     def __init__(self, view: memoryview, bell: Bell | None = None, name: str = "ring") -> None:
         super().__init__(view, name)
         self._tail = self._words[_TAIL]
-        self._limit = self._words[_HEAD] + self.capacity_bytes  # what the consumer is known to have left free
-        self._at = self._tail % self.capacity_bytes
+        self._lap = self._tail - self._tail % self.capacity_bytes
+        self._limit = self._stop = 0
+        self._has_room(0)
         self._frames = self._words[_FRAMES] % POSITION_MAX
         self._bell = bell
         self._flag = bell.flag if bell else _NEVER_WAITING
-        lock = allocate_lock()
-        self._fence, self._unfence = lock.acquire, lock.release
+        self._fence = fence()
 
     def try_put(self, payload: bytes | bytearray | memoryview) -> bool:
         """Publish one frame (bytes, or a view of bytes); False when the ring is full, and nothing has changed.
@@ -132,35 +134,48 @@ class RingWriter(_End):
         Raises FrameTooLarge (over a quarter of the ring), RingCorrupt (the consumer wrote an impossible head).
         """
         length = len(payload)
-        if length > self.frame_bytes_max:
-            raise FrameTooLarge(self.name, length, self.frame_bytes_max)
-        size = length + _ROUND & _MASK
-        at, tail, words = self._at, self._tail, self._words
-        if at + size > self.capacity_bytes:
-            start = tail + self.capacity_bytes - at
-            if start + size > self._limit and not self._has_room(start + size):
+        tail = self._tail
+        end = tail + (length + _ROUND & _MASK)
+        if end > self._stop or length > self.frame_bytes_max:
+            if not self._make_room(length):
                 return False
-            if at < self.capacity_bytes:  # else the last frame ended exactly at the ring's end
-                word = _DATA_WORD + (at >> 3)
-                words[word] = _WRAP
-                words[word + 1] = tail
-            at, tail = 0, start
-        elif tail + size > self._limit and not self._has_room(tail + size):
-            return False
-        word = _DATA_WORD + (at >> 3)
-        words[word] = _FRAME | length
-        words[word + 1] = tail
-        begin = _PAYLOAD_AT + at
-        self._view[begin : begin + length] = payload
-        self._at = at + size
-        self._tail = tail = tail + size
-        words[_TAIL] = tail
-        self._frames = frames = self._frames + 1
-        words[_FRAMES] = frames
-        self._fence(False)  # a full fence before the look at the flag, so that no wake-up is lost (ipc.wait)
-        self._unfence()
+            tail = self._tail
+            end = tail + (length + _ROUND & _MASK)
+        at = tail - self._lap
+        headers, word = self._headers, at >> 3
+        headers[word] = _FRAME | length
+        headers[word + 1] = tail
+        self._payloads[at : at + length] = payload
+        words = self._words
+        self._tail = words[_TAIL] = end
+        self._frames = words[_FRAMES] = self._frames + 1
+        try:
+            self._fence()  # before the look at the flag, so that no wake-up is lost (ipc.wait)
+        except ValueError:  # it is used up
+            self._fence = fence()
+            self._fence()
         if self._flag[0]:
             self._bell.wake()  # type: ignore[union-attr]  # without a bell the flag is for ever 0
+        return True
+
+    def _make_room(self, length: int) -> bool:
+        """The frame does not fit into what is known to be free in a row: asks the consumer's head, begins a new lap.
+
+        False when the ring is full, and nothing has changed. Raises FrameTooLarge, RingCorrupt.
+        """
+        if length > self.frame_bytes_max:
+            raise FrameTooLarge(self.name, length, self.frame_bytes_max)
+        size, tail, lap_end = length + _ROUND & _MASK, self._tail, self._lap + self.capacity_bytes
+        if tail + size <= lap_end:
+            return self._has_room(tail + size)
+        if not self._has_room(lap_end + size):
+            return False
+        if tail < lap_end:  # else the last frame ended exactly at the ring's end
+            word = (tail - self._lap) >> 3
+            self._headers[word] = _WRAP
+            self._headers[word + 1] = tail
+        self._tail = self._lap = lap_end
+        self._stop = min(self._limit, lap_end + self.capacity_bytes)
         return True
 
     def put(self, payload: bytes | bytearray | memoryview, timeout_s: float = 0.0) -> None:
@@ -197,7 +212,8 @@ class RingWriter(_End):
         limit = head + self.capacity_bytes
         if head > self._tail or limit < self._limit or head % FRAME_ALIGN_BYTES:
             raise RingCorrupt(self.name, f"head {head} with tail {self._tail}", self._tail, RING_HEAD_AT)
-        self._limit = limit
+        self._limit = limit  # what the consumer is known to have left free, and what of it lies in a row:
+        self._stop = min(limit, self._lap + self.capacity_bytes)
         return end <= limit
 
 
@@ -209,7 +225,7 @@ class RingReader(_End):
     def __init__(self, view: memoryview, name: str = "ring") -> None:
         super().__init__(view, name)
         self._head = self._position = self._words[_HEAD]
-        self._at = self._head % self.capacity_bytes
+        self._lap = self._head - self._head % self.capacity_bytes
         self._tail_seen = self._head
         self._commits = self._words[_COMMITS] % POSITION_MAX
 
@@ -230,22 +246,8 @@ class RingReader(_End):
     def peek_view(self) -> memoryview | None:
         """Like `peek`, where it lies: valid until `commit`, and only as good as the producer, who could still write
         into it."""
-        position = self._position
-        if position == self._tail_seen and not self._look():
-            return None
-        at, words = self._at, self._words
-        word = _DATA_WORD + (at >> 3)
-        length = words[word] - _FRAME
-        if words[word + 1] != position or not 0 <= length <= self.frame_bytes_max:
-            return self.peek_view() if self._wrap() else None
-        size = length + _ROUND & _MASK
-        if at + size > self.capacity_bytes or position + size > self._tail_seen:
-            raise self._corrupt(f"frame of {length} bytes goes beyond tail {self._tail_seen} or the ring's end")
-        begin = _PAYLOAD_AT + at
-        at += size
-        self._at = at if at < self.capacity_bytes else 0
-        self._position = position + size
-        return self._view[begin : begin + length]
+        frames = self.peek_views(1)
+        return frames[0] if frames else None
 
     def peek_one(self, length: int) -> memoryview | None:
         """Like `peek_view`, but only a frame of so many bytes that has nothing behind it; else None, and nothing is
@@ -264,17 +266,37 @@ class RingReader(_End):
         return self._view[begin : begin + length]
 
     def peek_many(self, max_bytes: int) -> list[bytes]:
-        """Copies of the next frames: as many as there are, ending with the one that reaches `max_bytes`."""
+        """Copies of the next frames: those known to be there, ending with the one that reaches `max_bytes`. The tail is
+        looked at only when all that it said the last time is peeked, for a look costs the producer's processor, too."""
         return [frame.tobytes() for frame in self.peek_views(max_bytes)]
 
     def peek_views(self, max_bytes: int) -> list[memoryview]:
         """Like `peek_many`, where they lie (see `peek_view`)."""
         frames: list[memoryview] = []
-        peek = self.peek_view
+        position, lap = self._position, self._lap
+        if position == self._tail_seen and not self._look():
+            return frames
+        headers, payloads, longest, seen = self._headers, self._payloads, self.frame_bytes_max, self._tail_seen
         left = max_bytes
-        while left > 0 and (frame := peek()) is not None:
-            frames.append(frame)
-            left -= len(frame) + FRAME_HEADER_BYTES
+        while left > 0 and position < seen:
+            at = position - lap
+            if at == self.capacity_bytes:  # the last frame ended exactly at the ring's end
+                at, lap = 0, position
+            word = at >> 3
+            length = headers[word] - _FRAME
+            if headers[word + 1] != position or not 0 <= length <= longest:
+                self._position, self._lap = position, lap
+                self._wrap()
+                position = lap = self._position
+                continue
+            end = position + (length + _ROUND & _MASK)
+            if end > seen or end - lap > self.capacity_bytes:
+                self._position, self._lap = position, lap
+                raise self._corrupt(f"frame of {length} bytes goes beyond tail {seen} or the ring's end")
+            frames.append(payloads[at : at + length])
+            position = end
+            left -= length + FRAME_HEADER_BYTES
+        self._position, self._lap = position, lap
         return frames
 
     def commit(self) -> None:
@@ -287,7 +309,7 @@ class RingReader(_End):
     def rewind(self) -> None:
         """Forget what was peeked and not committed: it will be peeked again."""
         self._position = self._head
-        self._at = self._head % self.capacity_bytes
+        self._lap = self._head - self._head % self.capacity_bytes
 
     def _look(self) -> bool:
         """Read the producer's tail; True when it has moved."""
@@ -298,18 +320,17 @@ class RingReader(_End):
         self._tail_seen = tail
         return moved
 
-    def _wrap(self) -> bool:
-        """Step over a wrap marker, which is the only thing allowed besides a frame; True when more follows."""
-        word = _DATA_WORD + (self._at >> 3)
-        header, sequence = self._words[word], self._words[word + 1]
-        start = self._position + self.capacity_bytes - self._at
-        if header != _WRAP or sequence != self._position or self._at == 0 or start > self._tail_seen:
+    def _wrap(self) -> None:
+        """Step over a wrap marker, which is the only thing allowed besides a frame."""
+        at = self._position - self._lap
+        header, sequence = self._headers[at >> 3], self._headers[(at >> 3) + 1]
+        start = self._lap + self.capacity_bytes
+        if header != _WRAP or sequence != self._position or at == 0 or start > self._tail_seen:
             raise self._corrupt(f"header {header:#x}, sequence {sequence}, tail {self._tail_seen}")
-        self._position, self._at = start, 0
-        return start < self._tail_seen
+        self._position = self._lap = start
 
     def _corrupt(self, reason: str) -> RingCorrupt:
-        return RingCorrupt(self.name, reason, self._position, RING_HEADER_BYTES + self._at)
+        return RingCorrupt(self.name, reason, self._position, RING_HEADER_BYTES + self._position - self._lap)
 
 
 def producer_pid(view: memoryview) -> int:
