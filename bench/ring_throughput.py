@@ -10,6 +10,7 @@ where they lie, as the desk's own processes do; the other links know only copies
 from __future__ import annotations
 
 import os
+import struct
 import time
 
 from bench.host import keep_memory
@@ -19,6 +20,9 @@ from bench.program import main
 
 RECORDS_PER_FRAME = (1, 16, 128, 1024)
 PEER = "faster-fifo"
+PAUSE_S = 20e-6
+"""A producer waits so long while its link is full."""
+NUMBER = struct.Struct("<Q")
 PREPARED, PREPARED_BYTES = 64, 1 << 20
 """Frames made beforehand, so few that they stay in the cache: making them would cost more than many a link."""
 
@@ -53,7 +57,8 @@ def produce(link: Link, records: int, seconds: float) -> None:
     deadline = time.perf_counter() + seconds
     while not count or time.perf_counter() < deadline:
         for frame in frames:
-            put(frame)
+            while put(frame) is False:
+                time.sleep(PAUSE_S)
         count += len(frames)
     put(count.to_bytes(8, "little"))
     link.finish()
@@ -61,17 +66,17 @@ def produce(link: Link, records: int, seconds: float) -> None:
 
 def consume(link: Link, records: int) -> float:
     """Records per second."""
-    take = link.reader()
+    take, number_of = link.reader(), NUMBER.unpack_from
     size, kinds, expected, began = records * RECORD_BYTES, prepared(records), 0, 0.0
     while True:
         for frame in take():
-            number = int.from_bytes(frame[:8], "little")
+            (number,) = number_of(frame)
             if len(frame) == 8 and number == expected:
                 return expected * records / (time.perf_counter() - began)
             if not expected:
                 began = time.perf_counter()
             if number != expected % kinds or len(frame) != size:
-                raise WrongAnswer(f"frame {expected} is wrong: {frame[:16]!r}, {len(frame)} bytes")
+                raise WrongAnswer(f"frame {expected} is wrong: {bytes(frame[:16])!r}, {len(frame)} bytes")
             expected += 1
 
 
