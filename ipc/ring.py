@@ -252,18 +252,15 @@ class RingReader(_End):
     def peek_one(self, length: int) -> memoryview | None:
         """Like `peek_view`, but only a frame of so many bytes that has nothing behind it; else None, and nothing is
         peeked (what may be wrong is for `peek` to say). Everything peeked before must have been committed."""
-        position, at, words = self._position, self._at, self._words
-        word = _DATA_WORD + (at >> 3)
-        size = length + _ROUND & _MASK
-        if words[_TAIL] != position + size or words[word] != _FRAME | length or words[word + 1] != position:
+        position, headers = self._position, self._headers
+        at, end = position - self._lap, position + (length + _ROUND & _MASK)
+        word = at >> 3
+        if self._words[_TAIL] != end or at == self.capacity_bytes or end - self._lap > self.capacity_bytes:
+            return None  # (a new lap is for the other ways)
+        if headers[word] != _FRAME | length or headers[word + 1] != position:
             return None
-        at += size
-        if at > self.capacity_bytes:
-            return None
-        self._at = at if at < self.capacity_bytes else 0
-        self._position = self._tail_seen = position + size
-        begin = _PAYLOAD_AT + at - size
-        return self._view[begin : begin + length]
+        self._position = self._tail_seen = end
+        return self._payloads[at : at + length]
 
     def peek_many(self, max_bytes: int) -> list[bytes]:
         """Copies of the next frames: those known to be there, ending with the one that reaches `max_bytes`. The tail is
