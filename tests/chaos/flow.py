@@ -25,9 +25,10 @@ _ACCEPTED = frozenset((ExecType.PENDING_NEW, ExecType.PENDING_REPLACE, ExecType.
 
 
 class Flow:
-    """`rate` requests per second. `pump` is called in a loop and does what is due."""
+    """`rate` requests per second, of which `changes` are changes. `pump` is called in a loop and does what is due."""
 
-    def __init__(self, name: str, rate: float, seed: int) -> None:
+    def __init__(self, name: str, rate: float, seed: int, changes: float = 0.1) -> None:
+        self._changes = changes
         self.name, self.rate, self.dice = name, rate, random.Random(f"{name} {seed}")
         self.upstream: Upstream | None = None
         self.open: dict[bytes, tuple[bytes, float]] = {}
@@ -96,7 +97,7 @@ class Flow:
         self._count += 1
         own, dice = f"{self.name}-{self._count}", self.dice
         chance = dice.random()
-        if chance < 0.1 and self._orders:
+        if chance < self._changes and self._orders:
             orig = dice.choice(self._orders[-200:])
             if chance < 0.04:
                 return ModifyOrder(client_order_id=own, orig_client_order_id=orig, price=f"{dice.randrange(90, 110)}")
