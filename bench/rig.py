@@ -61,7 +61,7 @@ class Rig:
         return SimpleNamespace(
             runtime=self.runtime, name=name, bell=Bell.create(str(self.runtime / f"{name}.bell")), vitals=_Vitals(),
             log=logging.getLogger(name), beat=lambda: None, path=lambda file: str(self.runtime / file), predecessor="",
-            real_time=lambda: False,
+            real_time=lambda yes: False,
         )  # fmt: skip
 
     def settle(self) -> None:

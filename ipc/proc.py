@@ -64,14 +64,17 @@ def short_slices() -> None:
     ctypes.CDLL(None).syscall(_SYS_SCHED_SETATTR, 0, wish, 0)
 
 
-def real_time() -> bool:
-    """This thread comes before all ordinary ones whenever it has something to do (SCHED_FIFO, the lowest priority);
-    what it starts is ordinary again. False: not permitted (it takes root, CAP_SYS_NICE or RLIMIT_RTPRIO), so nothing
-    has changed. The kernel leaves 5 % of each processor to the others, whatever happens."""
+def real_time(yes: bool) -> bool:
+    """This thread comes before all ordinary ones whenever it has something to do (SCHED_FIFO, the lowest priority), or
+    is ordinary again, with short slices; what it starts is ordinary in any case. False: not permitted (it takes root,
+    CAP_SYS_NICE or RLIMIT_RTPRIO), so nothing has changed. The kernel leaves 5 % of each processor to the others."""
+    policy, priority = (os.SCHED_FIFO, 1) if yes else (os.SCHED_OTHER, 0)
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority))
     except OSError:
         return False
+    if not yes:
+        short_slices()
     return True
 
 

@@ -59,6 +59,8 @@ RELEASE_MAX = 4096
 ROOM_BYTES = 8 << 20
 """A cycle journals less than this; below it the next segment must be there before the cycle begins."""
 FULL_RETRY_NS = 200 * MS
+MANY, FLOOD_NS = 64, 10 * MS
+"""So many orders in a cycle are a flood; it is over when there have been less for so long."""
 MASS_STEP = 2048
 """Orders of a mass action dealt with in one cycle."""
 MATCH_LOOKS = 8192
@@ -95,7 +97,7 @@ class SenderRole:
         self.log: logging.Logger = context.log
         self.resolved: Resolved = instance.read_desk(context.runtime)
         self.config = self.resolved.config
-        context.bell.look_ns = look_ns_of_the_others(self.config.desk.look_us * US)
+        context.bell.look_ns = self._look_ns = look_ns_of_the_others(self.config.desk.look_us * US)
         context.bell.early_ns = EARLY_NS
         self._bells: dict[str, Bell] = {}
         self._results_since = 0
@@ -108,6 +110,9 @@ class SenderRole:
         self._room_ns = 0  # not before then has the adapter room (monotonic)
         self._poll_ns = 0  # then at the latest the adapter is polled again, if it does not ring (monotonic)
         self._kills: tuple[Kill, ...] = ()
+        self._first = False  # before all ordinary processes (`_come_first`)
+        self._flood_until_ns = 0  # so long orders go out by the hundred (monotonic)
+        self._may_be_first = self.config.desk.real_time  # as far as is known
         self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
         self._free_ns = min(self.config.exchange.ack_timeout_ms * MS or NEVER_NS, POLL_NS)
         self._free_wall_ns = (0, 0)  # in these trading hours (UTC)
@@ -140,8 +145,6 @@ class SenderRole:
         self.core.relieve = self._relieve
         self._look_at_switch()
         self._recover()
-        if config.desk.real_time and context.real_time():  # only now: a recovery is long, and nobody waits for it alone
-            context.bell.look_ns = 0  # offering the processor would give it to nobody
 
     def _open_out_ring(self) -> RingWriter | None:
         try:
@@ -333,8 +336,23 @@ class SenderRole:
         self._hand_on()
         self._publish()
         core.put_away()
+        self._come_first(now, released)
         self._look_ahead(hours)
         return busy
+
+    def _come_first(self, now: int, released: int) -> None:
+        """In real time, if that is permitted, wherever somebody waits for the next order or a token of the throttle is
+        to be used at once; like everybody else while orders go out by the hundred, for then batches count."""
+        core = self.core
+        if released >= MANY:
+            self._flood_until_ns = now + FLOOD_NS
+        throttled = core.waiting and not core.throttle.available(core.now)
+        yes = bool(throttled) or now >= self._flood_until_ns
+        if yes is self._first or not self._may_be_first:
+            return
+        self._may_be_first = self.context.real_time(yes)
+        self._first = yes and self._may_be_first
+        self.context.bell.look_ns = 0 if self._first else self._look_ns  # to offer its processor would be no use then
 
     def _blocked(self, hours: Hours) -> Reason:
         """Why nothing goes out at all, if so."""

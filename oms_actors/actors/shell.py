@@ -84,7 +84,7 @@ class Context:
     """What a role gets from its shell. `vitals.enter_call` and `leave_call` go around calls that may take long; `bell`
     is what the role's producers ring (`bell.look_ns` may be set); `crash.die` ends the process; `predecessor` says how
     the process before this one ended, as the supervisor saw it ("" for none); `real_time` has the calling thread come
-    before all ordinary ones, if that is permitted."""
+    before all ordinary ones, or not any more; False where that is not permitted."""
 
     runtime: Path
     name: str
@@ -94,7 +94,7 @@ class Context:
     crash: Crash
     log: logging.Logger
     predecessor: str = ""
-    real_time: Callable[[], bool] = proc.real_time
+    real_time: Callable[[bool], bool] = proc.real_time
 
     def beat(self) -> None:
         """Not dead. Until the role is ready, one step of its recovery may take as long as a foreign call."""

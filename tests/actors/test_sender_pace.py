@@ -9,7 +9,8 @@ import pytest
 from bench.load import Tally, encoded
 from bench.rig import rig
 from ipc.ring import create_ring
-from oms_actors.actors.sender import RELEASE_MAX
+from oms_actors.actors.sender import MANY, RELEASE_MAX
+from oms_actors.config import ThrottleConfig
 from oms_actors.record import REQUEST_BYTES
 
 ORDERS, FRAME = 40_960, 512
@@ -38,3 +39,38 @@ def test_the_line_stays_short_while_everything_in_it_goes_out(tmp_path: Path, mo
         made.settle()
         tally.take(made.upstream.raw_reports(0))
         assert tally.named() == {"NEW": ORDERS, "PENDING_NEW": ORDERS}
+
+
+def test_the_sender_comes_first_but_not_in_a_flood(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        sender, asked = made.sender, []
+        sender._first = sender._may_be_first = True
+        sender.context.real_time = lambda yes: asked.append(yes) is None
+        made.upstream.submit_records(encoded("up-", 1, MANY))
+        made.intake.work()
+        sender.work()
+        assert (sender.page["sent"], asked) == (MANY, [False])
+        sender._flood_until_ns = 0
+        made.upstream.submit_records(encoded("up-", MANY + 1, 1))
+        made.settle()
+        assert asked == [False, True]
+
+
+def test_while_orders_wait_for_tokens_it_comes_first_in_any_case(tmp_path: Path) -> None:
+    with rig(tmp_path, throttle=ThrottleConfig(rate=MANY, per_ms=3_600_000)) as made:
+        sender, asked = made.sender, []
+        sender._first = sender._may_be_first = True
+        sender.context.real_time = lambda yes: asked.append(yes) is None
+        made.upstream.submit_records(encoded("up-", 1, 3 * MANY))
+        made.settle()
+        assert (sender.page["sent"], asked) == (MANY, [])
+
+
+def test_where_it_is_not_permitted_it_is_asked_for_once(tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        asked: list[bool] = []
+        made.sender._may_be_first, made.sender.context.real_time = True, lambda yes: bool(asked.append(yes))
+        for first in range(1, 4):
+            made.upstream.submit_records(encoded("up-", first, 1))
+            made.settle()
+        assert asked == [True]

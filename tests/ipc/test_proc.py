@@ -51,14 +51,16 @@ def test_a_thread_with_short_slices_keeps_its_policy_and_niceness() -> None:
     assert after[1:5] == before[1:5]
 
 
-def test_a_thread_in_real_time_starts_ordinary_ones() -> None:
-    def act() -> tuple[bool, int, int]:
-        permitted = proc.real_time()
-        return permitted, os.sched_getscheduler(0), in_a_thread_of_its_own(lambda: os.sched_getscheduler(0))
+def test_a_thread_in_real_time_starts_ordinary_ones_and_is_ordinary_again() -> None:
+    def act() -> tuple[bool, list[int]]:
+        permitted = proc.real_time(True)
+        policies = [os.sched_getscheduler(0), in_a_thread_of_its_own(lambda: os.sched_getscheduler(0))]
+        proc.real_time(False)
+        return permitted, [*policies, os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK]
 
-    permitted, mine, child = in_a_thread_of_its_own(act)
-    assert mine == (os.SCHED_FIFO | os.SCHED_RESET_ON_FORK if permitted else os.SCHED_OTHER)
-    assert child == os.SCHED_OTHER
+    permitted, policies = in_a_thread_of_its_own(act)
+    first = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK if permitted else os.SCHED_OTHER
+    assert policies == [first, os.SCHED_OTHER, os.SCHED_OTHER]
 
 
 def test_who_may_not_be_in_real_time_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,4 +68,4 @@ def test_who_may_not_be_in_real_time_stays_as_it_is(monkeypatch: pytest.MonkeyPa
         raise PermissionError
 
     monkeypatch.setattr(os, "sched_setscheduler", refused)
-    assert not proc.real_time()
+    assert not proc.real_time(True)

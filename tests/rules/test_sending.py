@@ -6,11 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ipc.proc import real_time
 from oms_actors.edges.kill_switch import Kill
 from oms_actors.errors import Reason
 from oms_actors.messages import ExecType, ModifyOrder, NewOrder, OrdStatus
@@ -50,20 +48,6 @@ symbols.SMALL.max_quantity = "5"
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with desk(tmp_path_factory.mktemp("sending"), SETTINGS) as running:
         yield running
-
-
-def test_the_sender_alone_is_in_real_time_where_that_is_permitted(running: Desk) -> None:
-    def policies(role: str) -> set[int]:
-        return {os.sched_getscheduler(int(task)) for task in os.listdir(f"/proc/{running.pid(role)}/task")}
-
-    first = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
-    assert policies("sender") == ({os.SCHED_OTHER, first} if may_be_in_real_time() else {os.SCHED_OTHER})
-    assert policies("intake") == policies("persistence") == {os.SCHED_OTHER}
-
-
-def may_be_in_real_time() -> bool:
-    with ThreadPoolExecutor(1) as pool:  # in a thread that ends with it
-        return pool.submit(real_time).result()
 
 
 def new_order(name: str) -> NewOrder:

@@ -133,7 +133,7 @@ class Process:
         bell: Any = _Bell(self)
         context = Context(
             Path(world.runtime), self.name, bell, _Vitals(), None, _Crash(), logging.getLogger(self.name),  # type: ignore[arg-type]
-            real_time=lambda: False,
+            real_time=lambda yes: False,
         )
         self._again = False
         role = self._factory(context)

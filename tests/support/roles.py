@@ -44,5 +44,5 @@ def context_of(resolved: Resolved, name: str) -> Any:
     return SimpleNamespace(
         runtime=runtime, name=name, bell=Bell.create(str(runtime / f"{name}.bell")), vitals=Calls(),
         log=logging.getLogger(name), beat=lambda: None, path=lambda file: str(runtime / file),
-        real_time=lambda: False,
+        real_time=lambda yes: False,
     )  # fmt: skip
