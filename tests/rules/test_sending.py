@@ -320,7 +320,7 @@ def test_two_kills_while_the_sender_is_stopped_cancel_what_both_name(running: De
 
 
 def test_after_a_kill_nothing_is_released_and_what_waited_goes_on_where_it_was(running: Desk) -> None:
-    names = [f"F{n}" for n in range(600)]
+    names = [f"F{n}" for n in range(1_200)]  # for six seconds
     switch = running.switch
     with Client("flood") as client:
         for name in names:
