@@ -14,6 +14,7 @@ from ipc.errors import ParentGone, Unsupported
 SLICE_NS = 100_000
 _PR_SET_PDEATHSIG, _PR_SET_TIMERSLACK = 1, 29
 _SYS_SCHED_SETATTR = 314
+_RESET_ON_FORK = 1  # SCHED_FLAG_RESET_ON_FORK
 _SCHED_ATTR = struct.Struct("<IIQiIQQQ")
 """sched_setattr(2): size, policy, flags, nice, priority, runtime, deadline, period."""
 
@@ -60,7 +61,8 @@ def short_slices() -> None:
     """Asks for short turns on the processor for this thread (EEVDF's `sched_runtime`, Linux 6.12; others know no such
     wish). Who wants little at a time gets it soon: once waked it need not wait for the long turn of another."""
     nice = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    wish = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, SLICE_NS, 0, 0)
+    flags = _RESET_ON_FORK if os.sched_getscheduler(0) & os.SCHED_RESET_ON_FORK else 0  # not everybody may take it back
+    wish = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, flags, nice, 0, SLICE_NS, 0, 0)
     ctypes.CDLL(None).syscall(_SYS_SCHED_SETATTR, 0, wish, 0)
 
 

@@ -293,7 +293,7 @@ class IntakeRole:
         if link is None or now < self._full_until_ns or self.switch.changed() or not self.view.known:
             return False
         session = self.view.read()
-        if (session.trade_date or session.date) != core.trade_date or (piece := link.take_one()) is None:
+        if session.date != core.trade_date or (piece := link.take_one()) is None:
             return False
         self._sender.announce()  # it wakes up while we decide
         wall, sequence = time.time_ns(), journal.sequence
