@@ -33,7 +33,7 @@ from oms_actors.core.pending import (
 from oms_actors.core.reports import NO_EXEC, NO_ORIG, REPORT_KEYED, average
 from oms_actors.core.risk import NO_LIMITS
 from oms_actors.errors import Reason
-from oms_actors.messages import ExecType, OrdStatus, ResponseType, SessionEvent
+from oms_actors.messages import INT64_MAX, ExecType, OrdStatus, ResponseType, SessionEvent
 from oms_actors.record import VERSION
 
 
@@ -148,7 +148,8 @@ class Responder(Ledger):
         if order is None:
             order = change.order  # type: ignore[union-attr]
         exec_id, quantity, price = fields[25], fields[16], fields[17]
-        if order.has_execution(exec_id) or quantity <= 0 or _never_sent(order):
+        possible = 0 < quantity <= INT64_MAX - order.cum  # else no order could have it, and no record tell of it
+        if order.has_execution(exec_id) or not possible or _never_sent(order):
             self.counters["duplicate_fills"] += 1
             self._foreign(self._record, 0, order)
             return
@@ -288,7 +289,7 @@ class Responder(Ledger):
             price, event = fields[20] or order.price, _FOUND_EVENTS.get(fields[4], Event.ACK)
             if event == Event.FILL_ALL:  # it need not say how much that was
                 missing = max(missing, order.quantity - order.cum)
-        if missing:
+        if missing := min(missing, INT64_MAX - order.cum):
             extra = order.own()
             extra.ahead += missing
             extra.ahead_price = price

@@ -270,7 +270,7 @@ class Risk:
 
     def on_fill(self, upstream: int, symbol: bytes, price: int, now_ns: int) -> bool:
         """An execution of an upstream's order; True if the repeated-execution guard has to `stop` the upstream now."""
-        self._last_prices[symbol] = price
+        self.on_last_price(symbol, price)
         most = self.limits.repeated_fills
         if not most or upstream in self.stopped:
             return False
@@ -281,8 +281,10 @@ class Risk:
         return _full(stamps, self.limits.repeated_fills_ns, now_ns)
 
     def on_last_price(self, symbol: bytes, price: int) -> None:
-        """A last price from elsewhere (market data, the last trade date)."""
-        self._last_prices[symbol] = price
+        """A last price, also from elsewhere (market data, the last trade date). One that no order could have says
+        nothing of what is usual, whatever an exchange may mean by it: the one before stays."""
+        if price > 0:
+            self._last_prices[symbol] = price
 
     def stop(self, upstream: int) -> None:
         """The guard has stopped an upstream (also when its journal says so)."""

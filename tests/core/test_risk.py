@@ -254,6 +254,17 @@ def test_a_stop_limit_order_is_held_against_its_stop_price():
     assert "limit 126" in check(risk, price=127 * ONE, stop_price=120 * ONE)
 
 
+@pytest.mark.parametrize("price", [0, -1, -(1 << 63)])
+def test_a_last_price_that_no_order_could_have_leaves_the_collar_where_it_was(price):
+    risk = Risk(desk(price_collar_percent=5 * ONE))
+    risk.on_fill(1, X, price, 0)
+    assert check(risk, price=105 * ONE) == ""
+    risk.on_last_price(X, 100 * ONE)
+    risk.on_fill(1, X, price, 0)
+    assert check(risk, price=105 * ONE) == ""
+    assert "limit 105" in check(risk, price=105 * ONE + 1)
+
+
 def test_an_order_without_a_price_has_the_notional_of_the_last_price():
     risk = Risk(desk(max_notional=1_000 * ONE))
     assert check(risk, price=0, quantity=11 * ONE) == ""

@@ -9,7 +9,7 @@ from oms_actors.core.risk import kill_flag
 from oms_actors.core.scopes import ScopeLimit
 from oms_actors.core.throttle import ThrottleLimit
 from oms_actors.errors import Field, Reason
-from oms_actors.messages import ExecType, Kind, OrdStatus, Outcome, ReportFlag, Request, ResponseType
+from oms_actors.messages import INT64_MAX, ExecType, Kind, OrdStatus, Outcome, ReportFlag, Request, ResponseType
 from oms_actors.record import AT_ORIG, key_of
 from tests.core.sender_bench import MS, ONE, Bench, cancel, modify, new, rolled_to, said, sent_ids
 
@@ -292,6 +292,16 @@ def test_more_filled_than_ordered_is_filled_with_all_of_it_and_counted_for_peopl
     ]  # fmt: skip
     assert bench.core.counters["overfilled"] == 2
     assert bench.core.counters["late"] == 0
+
+
+def test_executions_beyond_any_number_are_told_and_change_nothing() -> None:
+    bench, most = Bench(), INT64_MAX // 10**8
+    bench.cycle(new("A"))
+    bench.cycle(heard=(said(ResponseType.FILL, "A", most, 5, "e1"),))
+    (report,) = bench.cycle(heard=(said(ResponseType.FILL, "A", most, 5, "e2"),))
+    assert report.exec_type == ExecType.ORDER_STATUS
+    assert bench.core.counters["fills"] == 1
+    assert bench.core.known(key_of("", "A")).cum == most * 10**8  # type: ignore[union-attr]
 
 
 def test_the_same_execution_twice_changes_nothing() -> None:
