@@ -93,6 +93,7 @@ class IntakeRole:
         self._tick_ns = self._note_ns = self._full_until_ns = 0
         self._date_behind = False
         self._came = False  # has an upstream come or gone?
+        self._hours: tuple[int, int] | None = None  # trading hours (UTC ns) for the shortest way; None: not now
 
     # -- life ---------------------------------------------------------------------------------------------------------
 
@@ -234,13 +235,20 @@ class IntakeRole:
         heard = self._hear()
         if self.switch.changed():
             self._heed_switch()
-        self._look_at_date(self.view.read().date)
+        self._look_at_session(now)
         taken, pieces = self.upstreams.take(CYCLE_BYTES) if self.view.known else ([], [])
         decided = self._decide(taken, pieces, now)
         refilled = self.upstreams.refill(self._last())
         self.upstreams.let_go()
         self._came = self._came or self.upstreams.changed()
         return heard or decided or refilled
+
+    def _look_at_session(self, now: int) -> None:
+        """The hours, and with them the trade date. Where all is as usual an order may take the shortest way."""
+        session = self.view.read()
+        self._look_at_date(session.date)
+        usual = self.view.known and session.date == self.core.trade_date and now >= self._full_until_ns
+        self._hours = (session.open_ns, session.close_ns) if usual else None
 
     def _look_at_date(self, trade_date: int) -> None:
         """Another trade date: a record of its own begins it, for intake and for the sender. A date that has been is
@@ -288,16 +296,17 @@ class IntakeRole:
     def _take_one(self, now: int) -> bool:
         """The shortest way, for a plain order that comes alone while nothing else goes on: somebody waits for it. The
         same decisions, records and order of steps as everybody's way (`_decide`). False: nothing was taken."""
-        core, journal = self.core, self.journal
-        link = self.upstreams.alone()
-        if link is None or now < self._full_until_ns or self.switch.changed() or not self.view.known:
+        hours = self._hours
+        if hours is None or self.view.changed() or self.switch.changed():
             return False
-        session = self.view.read()
-        if session.date != core.trade_date or (piece := link.take_one()) is None:
+        taken = self.upstreams.take_alone()
+        if taken is None:
             return False
         self._sender.announce()  # it wakes up while we decide
-        wall, sequence = time.time_ns(), journal.sequence
-        kept = core.admit_alone(piece, sequence, now, session.open_ns <= wall < session.close_ns)
+        link, place, record = taken
+        wall, sequence = time.time_ns(), self.journal.sequence
+        opens, closes = hours
+        kept = self.core.admit_alone(link.number, place, record, sequence, now, opens <= wall < closes)
         if inject.armed:
             inject.point("intake.decided")
         if not kept or not self._write(kept, 1, wall, now):
@@ -307,7 +316,7 @@ class IntakeRole:
         inject.point("intake.answered")
         link.commit()
         inject.point("intake.committed")
-        self._count_accepted(1, piece.data)
+        self._count_accepted(1, record)
         return True
 
     def _decide(self, taken: list[Link], pieces: list[Piece], now: int) -> bool:
@@ -358,6 +367,7 @@ class IntakeRole:
         except JournalFull as error:
             self.log.error("requests are refused: %s", error)
             self._full_until_ns = now_ns + FULL_NS
+            self._hours = None
             return False
         if inject.armed:
             inject.point("intake.written")

@@ -78,7 +78,7 @@ PAGE_COUNTERS = (
     "stopped_upstreams", "frames", "hints_dropped", "disk_full",
 )  # fmt: skip
 HISTOGRAMS = ("submit_to_send_ns", "round_trip_ns", "fsync_ns")
-_KIND = itemgetter(0)
+_KIND, _SUBMITTED = itemgetter(0), slice(32, 40)
 _RESULT, _SESSION = int(Kind.RESULT), int(Kind.SESSION)
 _SILENT = frozenset((_RESULT, Kind.INTENT_NEW, Kind.INTENT_MODIFY, Kind.INTENT_CANCEL))
 """Nobody is told anything by these: intake may take them in whenever it is awake, unless the queue is short of room."""
@@ -116,6 +116,7 @@ class SenderRole:
         self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
         self._free_ns = min(self.config.exchange.ack_timeout_ms * MS or NEVER_NS, POLL_NS)
         self._free_wall_ns = (0, 0)  # in these trading hours (UTC)
+        self._free_offset = 0  # while the journal is not longer
         self._silent: list[bytes] = []  # frames written that tell nobody anything: handed on once the calls are made
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -271,22 +272,23 @@ class SenderRole:
         """The shortest way, for a plain order that comes alone while nothing else is to be done: somebody waits for it.
         The same decisions, records and order of steps as everybody's way (`_cycle`). False: nothing was taken."""
         now, core, caller = monotonic_ns(), self.core, self.caller
-        if now >= self._free_until_ns or self._frames or self.responses.inbox or caller.ready() or caller.room() < 1:
+        if now >= self._free_until_ns or self.responses.inbox or caller.ready() or caller.room() < 1:
             return False
         opens, closes = self._free_wall_ns
         if self.view.changed() or self.switch.changed() or not opens <= (wall := time.time_ns()) < closes:
             return False
-        if not self._has_room(now):
+        if self.journal.offset > self._free_offset or (record := self.feed.peek_one()) is None:
             return False
-        record = self.feed.peek_one()
-        if record is None:
-            return False
-        if not core.pass_on(record, now, wall):
+        call = core.pass_on(record, now, wall)
+        if call is None:
             self.feed.leave_one()
             return False
         self._consumed = self.feed.next_sequence
         self._write()
-        self._call(core.calls)
+        if self._may_call():
+            self._called(self._call_one(call))
+        else:
+            self._returned(now, now, call, Outcome.NOT_CALLED)
         self.feed.took_one()
         self._hand_on()
         self._publish()
@@ -295,13 +297,16 @@ class SenderRole:
         return True
 
     def _look_ahead(self, hours: Hours) -> None:
-        """Until when, and in which trading hours, a plain order may pass without anything else being looked at? Not if
-        something is to be told, or if nobody knows whether the exchange has said something."""
+        """Until when, in which trading hours and up to where in the journal may a plain order pass without anything
+        else being looked at? Not if something is to be told, or if nobody knows whether the exchange has said
+        something."""
         self._free_until_ns = 0
-        idle = not self._more and not self.core.waiting and _SILENT.issuperset(map(_KIND, self.core.out))
-        if hours is Hours.OPEN and self.session.machine.on_line and idle and not self.caller.must_be_asked:
+        idle = not self._more and not self._frames and _SILENT.issuperset(map(_KIND, self.core.out))
+        asked = self.session.machine.on_line and not self.caller.must_be_asked
+        if hours is Hours.OPEN and asked and idle and self.core.may_pass():
             self._free_until_ns = self.next_due_ns() or NEVER_NS
             self._free_wall_ns = self.session.sends_within()
+            self._free_offset = self.journal.offset + self.journal.room() - ROOM_BYTES
 
     def _cycle(self, stopping: bool) -> bool:
         core = self.core
@@ -464,23 +469,34 @@ class SenderRole:
 
     def _call(self, calls: list[Call]) -> None:
         """Performs the calls whose INTENTs are durable, one after the other."""
-        closes, killed, lost = self.core.interval[1], self.switch.changed, ""
-        made = calls if self.caller.is_raw else list(_one_by_one(calls))
+        made, lost = calls if self.caller.is_raw else list(_one_by_one(calls)), ""
         for done, call in enumerate(made):
-            call_ns = monotonic_ns()
-            if time.time_ns() >= closes or killed() or lost:
+            if lost or not self._may_call():
+                at_ns = monotonic_ns()
                 for left in reversed(made[done:]):  # the first of them is the first in line again
-                    self._returned(call_ns, call_ns, left, Outcome.NOT_CALLED)
+                    self._returned(at_ns, at_ns, left, Outcome.NOT_CALLED)
                 break
-            outcome, lost = self._make_call(*call)
-            self._returned(call_ns, monotonic_ns(), call, outcome)
-            if outcome == Outcome.SENT:
-                self._count_sent(call_ns, call[2])
-                continue
-            self._free_until_ns = 0  # there is something to tell, to ask or to do again
-            if outcome == Outcome.FAILED:
-                self._flush()  # a doubt is told before the next call
+            lost = self._call_one(call)
         calls.clear()
+        self._called(lost)
+
+    def _may_call(self) -> bool:
+        """Right before a call: still open, and no kill switch that nobody has looked at?"""
+        return time.time_ns() < self.core.interval[1] and not self.switch.changed()
+
+    def _call_one(self, call: Call) -> str:
+        """One call and what it did; why the connection is lost ("" = it is not)."""
+        call_ns = monotonic_ns()
+        outcome, lost = self._make_call(*call)
+        self._returned(call_ns, monotonic_ns(), call, outcome)
+        if outcome == Outcome.SENT:
+            self._count_sent(call_ns, call[2])
+        elif outcome == Outcome.FAILED:
+            self._flush()  # a doubt is told before the next call
+        return lost
+
+    def _called(self, lost: str) -> None:
+        """The calls of this cycle have been made."""
         if lost:
             self.session.happened(SessionEvent.DISCONNECTED, lost)
         if self.core.out and not self._results_since:
@@ -518,12 +534,18 @@ class SenderRole:
 
     def _returned(self, call_ns: int, return_ns: int, call: Call, outcome: int) -> None:
         sequence, item, _ = call
+        if outcome != Outcome.SENT:
+            self._free_until_ns = 0  # there is something to tell, to ask or to do again
         (self.core.returned_all if isinstance(item, list) else self.core.returned)(
             call_ns, return_ns, sequence, item, outcome
         )
 
     def _count_sent(self, call_ns: int, intents: bytes) -> None:
         """How long it took from an upstream's submit to the call; each frame of an upstream has one instant."""
+        if len(intents) == REQUEST_BYTES:
+            if submit_ns := int.from_bytes(intents[_SUBMITTED], "little", signed=True):
+                self._histograms[0].record(call_ns - submit_ns)
+            return
         with memoryview(intents).cast("q") as words:
             submitted = Counter(words[4 :: REQUEST_BYTES // 8].tolist())
         for submit_ns, count in submitted.items():

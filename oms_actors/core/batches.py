@@ -17,6 +17,7 @@ import struct
 
 from oms_actors.core.answers import runs
 from oms_actors.core.columns import halves, numbers, word
+from oms_actors.core.ledger import Call
 from oms_actors.core.pairs import COPIES, FEW, IN_WORDS, OUT_WORDS, Pairs
 from oms_actors.core.pending import (
     FINAL,
@@ -150,17 +151,21 @@ class Batches(Pairs):
 
     # -- sending --------------------------------------------------------------------------------------------------
 
-    def pass_on(self, record: bytes, now_ns: int, wall_ns: int) -> bool:
-        """`begin`, `take` and `release` in one, for a plain order that comes while nobody waits and that only the
-        throttle could hold up. False: nothing has changed but the time."""
-        self.now, self.wall = now_ns, wall_ns
-        if (
+    def may_pass(self) -> bool:
+        """Could a plain order pass (`pass_on`), as everything stands? Only what is decided elsewhere changes that: a
+        cycle, a command, a call that did not go well."""
+        return not (
             self.waiting or self._resends or self.mass_actions or not self._sends_runs or self.risk.enabled
             or self.risk.limits is not NO_LIMITS or self.crossing is not None
-            or record[0] != NEW or record[28:32] != _NO_REASON or record[4] == _GTD
-            or not self.throttle.take(now_ns)
-        ):  # fmt: skip
-            return False
+        )  # fmt: skip
+
+    def pass_on(self, record: bytes, now_ns: int, wall_ns: int) -> Call | None:
+        """`begin`, `take` and `release` in one, for an order that comes while others `may_pass`: what goes to the
+        exchange, if it is plain and only the throttle could hold it up. Else None, and nothing has changed but the
+        time."""
+        self.now, self.wall = now_ns, wall_ns
+        if record[0] != NEW or record[28:32] != _NO_REASON or record[4] == _GTD or not self.throttle.take(now_ns):
+            return None
         self._newest, key, out = record, record[KEY], self.out
         quantity, price, stop_price = VALUES.unpack_from(record, 48)
         order = Order(record, key, quantity, price, stop_price, SENT)
@@ -172,9 +177,8 @@ class Batches(Pairs):
         intent = _INTENT.pack(_INTENT_NEW, record[1:8], sequence, record[16:])
         out.append(intent)
         self._intents[sequence] = order
-        self.calls.append((sequence, order, intent))
         self.counters["received"] += 1
-        return True
+        return sequence, order, intent
 
     def release(self, limit: int, cancels_only: bool = False) -> int:
         """As Sender.release."""

@@ -131,11 +131,12 @@ class Intake:
         """A cycle's decisions; `sequence` is the journal's next."""
         return Batch(self, sequence, now_ns, wall_ns, session)
 
-    def admit_alone(self, piece: Piece, sequence: int, now_ns: int, is_open: bool) -> bytes:
-        """The record that admits a plain order that has come alone; b"" where there may be something to say against it.
-        It decides as a `Batch` does one by one, in a fraction of the time: who sends one order at a time waits for
-        each."""
-        upstream, place, record = piece
+    def admit_alone(
+        self, upstream: int, place: int, record: bytes, sequence: int, now_ns: int, is_open: bool
+    ) -> bytes:  # fmt: skip
+        """The record that admits a plain order that has come alone (upstream and place as in `Piece`); b"" where there
+        may be something to say against it. It decides as a `Batch` does one by one, in a fraction of the time: who
+        sends one order at a time waits for each."""
         key, exposure, carried = record[KEY], self.exposure, self.carried
         if (
             not is_plain_new(record)
@@ -320,7 +321,7 @@ class Batch:
 
     def _admit_one(self, piece: Piece) -> bool:
         """Admits a plain order against which there is nothing to say, as `Intake.admit_alone` does."""
-        kept = self.core.admit_alone(piece, self.sequence, self.now_ns, NEW not in self._closed)
+        kept = self.core.admit_alone(*piece, self.sequence, self.now_ns, NEW not in self._closed)
         if self._ids or not kept:
             return False
         number, sequence = piece.upstream, self.sequence

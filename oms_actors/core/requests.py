@@ -11,7 +11,7 @@ they tell which record and why. `tests/intake` holds the two against each other.
 
 from __future__ import annotations
 
-import re
+import struct
 from functools import lru_cache
 from itertools import compress, pairwise, product
 from operator import not_
@@ -154,21 +154,22 @@ def _expiry(tif: int, expire_ns: int) -> Fault | None:
 
 # -- one plain order --------------------------------------------------------------------------------------------------
 
-_PLAIN_HEADS = b"|".join(
-    re.escape(bytes((NEW, VERSION, side, OrderType.LIMIT, tif, flags)))
+_PLAIN_HEADS = frozenset(
+    bytes((NEW, VERSION, side, OrderType.LIMIT, tif, flags))
     for side, tif, flags in product((Side.BUY, Side.SELL), _TIFS - {TimeInForce.GTD}, (0, Flag.POST_ONLY))
 )
-_POSITIVE = rb"(?!\0{8}).{7}[\0-\x7f]"
-_is_plain_before = re.compile(
-    rb"(?s)(?:%b).{%d}%b%b\0{16}" % (_PLAIN_HEADS, AT_QUANTITY - 6, _POSITIVE, _POSITIVE)
-).match
-"""Of the bytes before the ids: head, quantity, price; no stop price, no expiry."""
+_TERMS = struct.Struct("<qqqq")
+"""From `AT_QUANTITY` on: quantity, price, stop price, expiry."""
 
 
 def is_plain_new(record: bytes) -> bool:
     """Is this surely an order that `undecodable` and `broken_rule` let pass? False says nothing. Most orders are like
     that, and one that comes alone is waited for."""
-    return _is_plain_before(record) is not None and _are_plain_ids(record[AT_ACCOUNT:AT_ORDER_NUMBER].translate(_CLASS))
+    quantity, price, stop_price, expire_ns = _TERMS.unpack_from(record, AT_QUANTITY)
+    return (
+        record[:6] in _PLAIN_HEADS and quantity > 0 and price > 0 and not (stop_price or expire_ns)
+        and _are_plain_ids(record[AT_ACCOUNT:AT_ORDER_NUMBER].translate(_CLASS))
+    )  # fmt: skip
 
 
 @lru_cache(4096)

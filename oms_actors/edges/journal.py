@@ -299,8 +299,6 @@ class JournalWriter:
         JournalFull: nothing was written, and later it may work. JournalFailed: the process must end.
         """
         size = FRAME.size + len(payload)
-        if self._failed is not None:
-            raise JournalFailed(self._failed)
         if self.offset + size > self._end:
             self._roll(wall_ns, size)
         sequence = self.sequence
@@ -356,6 +354,7 @@ class JournalWriter:
 
     def _fail(self, what: str, error: OSError) -> JournalFailed:
         self._failed = f"{self.role}: {what} at offset {self.offset} of its journal failed: {error}"
+        self._end = self.offset  # so nothing fits any more
         return JournalFailed(self._failed)
 
     # -- segments ---------------------------------------------------------------------------------------------------
@@ -410,6 +409,8 @@ class JournalWriter:
         self._end = self._start + self._segment_bytes - HEAD.size
 
     def _roll(self, wall_ns: int, size: int) -> None:
+        if self._failed is not None:
+            raise JournalFailed(self._failed)
         if size > min(self._segment_bytes - HEAD.size, FRAME_MAX_BYTES):
             raise JournalError(f"{self.role}: a frame of {size} bytes is above the segment's {self._segment_bytes}")
         self.sync()

@@ -127,13 +127,18 @@ class Link:
             return [Piece(self.number, requests.position, frame) for frame in frames]
         return [Piece(self.number, requests.position, frames[0] if len(frames) == 1 else b"".join(frames))]
 
-    def take_one(self) -> Piece | None:
+    def take_one(self) -> bytes | None:
         """The next request, if it stands alone in its frame and nothing is behind it; else None, and nothing was
         taken."""
         if not self.is_whole():
             return None
         frame = self._requests.peek_one(REQUEST_BYTES)
-        return None if frame is None else Piece(self.number, self._requests.position, frame.tobytes())
+        return None if frame is None else frame.tobytes()
+
+    @property
+    def place(self) -> int:
+        """Behind the last request that was taken, in bytes since the ring was made."""
+        return self._requests.position
 
     def commit(self) -> None:
         """What was taken is in the journal and answered."""

@@ -256,19 +256,23 @@ class Upstreams:
         """Has anybody requests to take?"""
         return any(map(_is_ready, self.links.values()))
 
-    def alone(self) -> Link | None:
-        """The only one that has requests; None if there are none or several, or if anything else goes on here."""
+    def take_alone(self) -> tuple[Link, int, bytes] | None:
+        """The only request that there is: from whom, its place, the record. None, and nothing is taken, if there are
+        none or several, or if anything else goes on here."""
         if self._noting or self._changed_state or self._joining or self.refills:
             return None
-        found = None
+        found, several = None, len(self.links) > 1
         for link in self.links.values():
             if link.lagging or (link.parked and not link.parked_told):
                 return None
-            if link.ready():
-                if found is not None:
-                    return None
-                found = link
-        return found
+            if several and not link.ready():
+                continue
+            if found is not None:
+                return None
+            found = link
+        if found is None or (record := found.take_one()) is None:
+            return None
+        return found, found.place, record
 
     def take(self, max_bytes: int) -> tuple[list[Link], list[Piece]]:
         """A fair share from each who has something, about `max_bytes` in all; the turn goes round."""

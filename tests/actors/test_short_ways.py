@@ -255,6 +255,7 @@ def test_a_full_disk_holds_up_what_comes_alone_too(moody: Rig, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(type(journal.disk), "create", full)
         patched.setattr(journal, "_end", journal.offset + 1000)
+        patched.setattr(sender, "_free_offset", 0)  # so the last cycle would have found
         for number in range(5):
             comes(moody, f"full-{number}")
             sender.work()
@@ -302,6 +303,7 @@ def test_however_many_come_alone_there_is_a_cycle_in_between_now_and_then(moody:
 def test_nothing_is_taken_before_the_hours_are_known(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     intake = moody.intake
     monkeypatch.setattr(intake, "view", SessionView(moody.runtime / "not-yet"))
+    monkeypatch.setattr(intake, "_hours", None)  # as in the beginning
     intake.core.rules = replace(intake.core.rules, refused_while_closed=frozenset())
     comes(moody, "a")
     assert intake.page["accepted"] == 3

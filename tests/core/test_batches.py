@@ -178,7 +178,8 @@ class Pair:
             core = side.core
             core.begin(self.now, self.wall)
             core.tick()
-            if isinstance(core, Batches) and core.pass_on(frame, self.now, self.wall):
+            if isinstance(core, Batches) and core.may_pass() and (call := core.pass_on(frame, self.now, self.wall)):
+                core.calls.append(call)
                 passed = True
                 continue
             core.take(frame)
