@@ -24,6 +24,9 @@ def markdown(found: dict[str, Any]) -> str:
         f"SQLite {host['sqlite']}, fdatasync {number(host['fdatasync_us'])} µs, commit {host['commit'] or '?'}; other "
         f"programs used {100 * host['busy_elsewhere']:.0f} % of the machine just before.\n"
     )
+    for each in found["benches"]:
+        if each["name"] == "machine":
+            begin += f"\nThe machine itself, between the benches (min – median – max): {_spreads(each['metrics'])}.\n"
     rows = ["| what | measured | floor | aim | unit | verdict |", "| --- | ---: | ---: | ---: | --- | --- |"]
     for row in found["goals"]:
         if row["measured"] is not None:
@@ -32,6 +35,13 @@ def markdown(found: dict[str, Any]) -> str:
             rows.append(f"| {row['what']} | {figures} | {row['unit']} | {verdict} |")
     failed = [f"- {name}: {why}" for name, why in found.get("failed", {}).items()]
     return "\n".join([begin, *rows, *(["", *failed] if failed else [])]) + "\n"
+
+
+def _spreads(metrics: list[dict[str, Any]]) -> str:
+    return "; ".join(
+        f"{metric['name']} {' – '.join(number(metric[key]) for key in ('min', 'median', 'max'))} {metric['unit']}"
+        for metric in metrics
+    )
 
 
 def replaced(text: str, table: str) -> str:

@@ -40,7 +40,7 @@ SUITE = (
     Bench("steps", "order_steps", "one order alone, step by step", 12),
     Bench("stages", "stage_cost", "intake and sender alone", 15),
     Bench("persistence", "persistence_rows", "persistence alone", 15),
-    Bench("ring", "ring_throughput", "ring against faster-fifo, Queue, pipe", 40),
+    Bench("ring", "ring_throughput", "ring against faster-fifo, Queue, pipe", 45),
     Bench("roundtrip", "ring_roundtrip", "ring there and back", 30),
     Bench("mailbox", "mailbox_throughput", "mailbox and its guard", 8),
     Bench("journal", "journal_append", "journal alone", 15),

@@ -109,6 +109,7 @@ def _run(
     names: list[str], wanted: Options, upstreams: int, durability: str
 ) -> tuple[dict[str, Finding], dict[str, Any]]:
     """All findings by name, and what `stress` has to tell besides."""
+    from bench import machine
     from bench.measure import WrongAnswer
     from bench.suite import chosen
 
@@ -118,11 +119,13 @@ def _run(
         benches = chosen(name for name in names if name != STRESS) if names != [STRESS] else []
     except KeyError as error:
         usage(f"no bench is called {error}: `oms bench list` names them")
-    findings: dict[str, Finding] = {}
+    sleeps = 10 if wanted.tiny else machine.SLEEPS
+    findings: dict[str, Finding] = {"machine": machine.finding()}
     failed: dict[str, str] = {}  # a wrong answer in one bench says nothing about the others
     extra: dict[str, Any] = {"busy_elsewhere": _busy(), "failed": failed}
     with _progress(benches) as step:
         for each in benches:
+            machine.sample(findings["machine"], sleeps)
             began = time.monotonic()
             step(each, None)
             try:
@@ -138,6 +141,7 @@ def _run(
             findings[STRESS], extra[STRESS] = _stress(wanted, upstreams, durability)
         except WrongAnswer as error:
             failed[STRESS] = f"wrong answer: {error}"
+    machine.sample(findings["machine"], sleeps)
     return findings, extra
 
 

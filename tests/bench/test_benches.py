@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import goals, report
+from bench import goals, machine, report
 from bench.markdown import markdown, replaced
 from bench.measure import Finding, Options, WrongAnswer
 from bench.page import html
@@ -54,6 +54,26 @@ def test_the_report_is_one_page_that_needs_nothing_else(findings: dict[str, Find
     files = report.write_hlog(tmp_path, findings)
     assert files
     assert all("HIST" in file.read_text() for file in files)
+
+
+def test_the_machine_itself_is_looked_at_between_the_benches(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = iter((300.0, 200.0, 250.0))
+    monkeypatch.setattr(machine, "piece_ns", lambda: next(pieces))
+    monkeypatch.setattr(machine, "late_ns", lambda sleeps: 50_000)
+    assert run(["bench", "mailbox", "journal", "--tiny", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [each["name"] for each in found["benches"]] == ["machine", "mailbox", "journal"]
+    assert found["benches"][0]["metrics"][0]["runs"] == [300.0, 200.0, 250.0]
+    words = "between the benches (min – median – max): a fixed piece of Python 200 – 250 – 300 ns; a sleep of 1 ms"
+    assert words in markdown(found)
+
+
+def test_the_machine_takes_some_time_for_everything() -> None:
+    found = machine.finding()
+    machine.sample(found, sleeps=3)
+    assert all(metric.best > 0 for metric in found.metrics.values())
 
 
 def test_the_table_of_goals_goes_to_its_place_in_a_text() -> None:
