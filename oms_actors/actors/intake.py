@@ -28,6 +28,7 @@ from oms_actors.actors.shell import Context, main
 from oms_actors.config import Config, Resolved
 from oms_actors.core.answers import acceptance, by_upstream, reports_of, runs
 from oms_actors.core.exposure import Exposure
+from oms_actors.core.hours import SessionState
 from oms_actors.core.intake import Batch, Intake, IntakeRules, Piece, refusal
 from oms_actors.core.requests import CANCEL, MODIFY, NEW, Fault
 from oms_actors.core.risk import KILL_ALL, NO_LIMITS, Risk
@@ -170,7 +171,7 @@ class IntakeRole:
     def stop(self) -> None:
         """Notes how far everybody is. What has not been taken stays in the rings."""
         self.upstreams.look()
-        self._decide([], [], monotonic_ns())
+        self._decide([], [], self.view.read(), monotonic_ns())
         self.journal.close()
 
     # -- the shell's questions ----------------------------------------------------------------------------------------
@@ -235,25 +236,27 @@ class IntakeRole:
         heard = self._hear()
         if self.switch.changed():
             self._heed_switch()
-        self._look_at_session(now)
+        session = self._look_at_session(now)
         taken, pieces = self.upstreams.take(CYCLE_BYTES) if self.view.known else ([], [])
-        decided = self._decide(taken, pieces, now)
+        decided = self._decide(taken, pieces, session, now)
         refilled = self.upstreams.refill(self._last())
         self.upstreams.let_go()
         self._came = self._came or self.upstreams.changed()
         return heard or decided or refilled
 
-    def _look_at_session(self, now: int) -> None:
-        """The hours, and with them the trade date. Where all is as usual an order may take the shortest way."""
+    def _look_at_session(self, now: int) -> SessionState:
+        """The hours, and with them the trade date, read once in a cycle: what is published meanwhile is for the next
+        one, and `view.changed()` says so. Where all is as usual an order may take the shortest way until then."""
         session = self.view.read()
-        self._look_at_date(session.date)
+        self._look_at_date(session)
         usual = self.view.known and session.date == self.core.trade_date and now >= self._full_until_ns
         self._hours = (session.open_ns, session.close_ns) if usual else None
+        return session
 
-    def _look_at_date(self, trade_date: int) -> None:
+    def _look_at_date(self, session: SessionState) -> None:
         """Another trade date: a record of its own begins it, for intake and for the sender. A date that has been is
         not begun again, whatever the clock says."""
-        core = self.core
+        core, trade_date = self.core, session.date
         if trade_date == core.trade_date or not trade_date:
             return
         if trade_date < core.trade_date:
@@ -262,7 +265,7 @@ class IntakeRole:
             self._date_behind = True
             return
         self._date_behind = False
-        batch = core.batch(self.journal.sequence, monotonic_ns(), time.time_ns(), self.view.read())
+        batch = core.batch(self.journal.sequence, monotonic_ns(), time.time_ns(), session)
         batch.roll(trade_date)
         if self._journal(batch):
             self.log.info("trade date %d begins", trade_date)
@@ -319,7 +322,7 @@ class IntakeRole:
         self._count_accepted(1, record)
         return True
 
-    def _decide(self, taken: list[Link], pieces: list[Piece], now: int) -> bool:
+    def _decide(self, taken: list[Link], pieces: list[Piece], session: SessionState, now: int) -> bool:
         """Decides about requests, journals them, hands them on and answers; True if there was anything."""
         notes, spoilt = self.upstreams.notes(), list(self.upstreams.newly_parked())
         if not (taken or notes or spoilt):
@@ -327,7 +330,7 @@ class IntakeRole:
         wall = time.time_ns()
         if taken:
             self._sender.announce()  # it wakes up while we decide
-        batch = self.core.batch(self.journal.sequence, now, wall, self.view.read())
+        batch = self.core.batch(self.journal.sequence, now, wall, session)
         for upstream in notes:
             batch.upstream(upstream)
         for link in spoilt:

@@ -116,7 +116,7 @@ class SenderRole:
         self._free_until_ns = 0  # until then (monotonic) a plain order may pass (`_pass_on`)
         self._free_ns = min(self.config.exchange.ack_timeout_ms * MS or NEVER_NS, POLL_NS)
         self._free_wall_ns = (0, 0)  # in these trading hours (UTC)
-        self._free_offset = 0  # while the journal is not longer
+        self._free_offset = 0  # while the journal is not longer it has room for certain
         self._silent: list[bytes] = []  # frames written that tell nobody anything: handed on once the calls are made
 
     # -- life -------------------------------------------------------------------------------------------------------
@@ -277,7 +277,10 @@ class SenderRole:
         opens, closes = self._free_wall_ns
         if self.view.changed() or self.switch.changed() or not opens <= (wall := time.time_ns()) < closes:
             return False
-        if self.journal.offset > self._free_offset or (record := self.feed.peek_one()) is None:
+        if self.journal.offset > self._free_offset and not self._has_room(now):
+            return False
+        record = self.feed.peek_one()
+        if record is None:
             return False
         call = core.pass_on(record, now, wall)
         if call is None:

@@ -17,7 +17,7 @@ from bench.rig import Rig, rig
 from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import POLL_NS, SenderRole
 from oms_actors.config import ThrottleConfig
-from oms_actors.core.hours import CLOSED
+from oms_actors.core.hours import CLOSED, FOREVER_NS, SessionState
 from oms_actors.core.throttle import NEVER_NS
 from oms_actors.edges import journals
 from oms_actors.edges.disk import OsDisk
@@ -255,7 +255,7 @@ def test_a_full_disk_holds_up_what_comes_alone_too(moody: Rig, monkeypatch: pyte
     with monkeypatch.context() as patched:
         patched.setattr(type(journal.disk), "create", full)
         patched.setattr(journal, "_end", journal.offset + 1000)
-        patched.setattr(sender, "_free_offset", 0)  # so the last cycle would have found
+        patched.setattr(sender, "_free_offset", 0)  # as the last cycle would have found
         for number in range(5):
             comes(moody, f"full-{number}")
             sender.work()
@@ -307,3 +307,51 @@ def test_nothing_is_taken_before_the_hours_are_known(moody: Rig, monkeypatch: py
     intake.core.rules = replace(intake.core.rules, refused_while_closed=frozenset())
     comes(moody, "a")
     assert intake.page["accepted"] == 3
+
+
+def published_in_a_cycle(made: Rig, monkeypatch: pytest.MonkeyPatch, state: SessionState) -> None:
+    """A cycle of two orders, and the scheduler publishes between its look at the hours and its decision."""
+    intake = made.intake
+    take = intake.upstreams.take
+
+    def taking(max_bytes: int) -> Any:
+        SessionWriter(intake.view._path).publish(state, monotonic_ns())
+        return take(max_bytes)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(intake.upstreams, "take", taking)
+        patched.setattr(intake, "_tick_ns", NEVER_NS)
+        for own in ("together-1", "together-2"):
+            made.upstream.submit(NewOrder(client_order_id=own, symbol="AAPL", side="BUY", quantity=5, price="7"))
+        intake.work()
+
+
+def test_hours_that_end_inside_a_cycle_hold_for_the_next_order(moody: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    published_in_a_cycle(moody, monkeypatch, CLOSED)
+    before = moody.intake.page["accepted"]
+    comes(moody, "late")
+    assert (moody.intake.page["accepted"], moody.intake.page["rejected"]) == (before, 1)
+
+
+def test_a_trade_date_that_begins_inside_a_cycle_is_that_of_the_next_order(
+    moody: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SessionWriter(moody.intake.view._path).publish(SessionState(1, 20990101, 0, FOREVER_NS, 0), monotonic_ns())
+    moody.intake.work()
+    published_in_a_cycle(moody, monkeypatch, SessionState(1, 20990102, 0, FOREVER_NS, 0))
+    comes(moody, "tomorrow's")
+    assert moody.intake.core.trade_date == 20990102
+    assert {key[16:].rstrip(b"\0") for key in moody.intake.core.ids} == {b"tomorrow's"}
+
+
+def test_small_segments_do_not_keep_an_order_from_the_shortest_way(
+    moody: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = moody.sender
+    monkeypatch.setattr(sender.journal, "_segment_bytes", 4 << 20)
+    monkeypatch.setattr(sender.journal, "_end", sender.journal.offset + (2 << 20))
+    sender.journal.prepare()
+    sender._cycle(stopping=False)
+    comes(moody, "a")
+    assert sender._free_offset < sender.journal.offset
+    assert sender._pass_on()
