@@ -7,15 +7,19 @@ others give copies. Each is used as well as it can be: without a call of Python 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Protocol
 
 import faster_fifo
 
+from bench.measure import WrongAnswer
 from ipc.ring import create_ring, open_reader, open_writer
 from ipc.wait import LOOK_NS, Bell
 
@@ -127,13 +131,41 @@ LINKS: dict[str, Callable[[], Link]] = {
 }
 
 
-def forked(act: Callable[[], None]) -> int:
+class Other:
+    """The other process of a bench, forked to do `act`. It ends with the block; if it fails, nobody waits for it."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._code: int | None = None
+        self._before = signal.signal(signal.SIGCHLD, lambda number, frame: self._look(os.WNOHANG))
+        self._pid = _forked(act)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is not None and self._code is None:
+            os.kill(self._pid, signal.SIGKILL)
+        signal.signal(signal.SIGCHLD, self._before)
+        with contextlib.suppress(WrongAnswer) if kind is not None else contextlib.nullcontext():
+            self._look(0)
+
+    def _look(self, flags: int) -> None:
+        """Has it ended? WrongAnswer if it has failed."""
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, flags)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+            if self._code:
+                raise WrongAnswer("the other process of the bench failed")
+
+
+def _forked(act: Callable[[], None]) -> int:
     """A child that does `act` and ends; its exit code says whether that went well."""
     pid = os.fork()
     if pid:
         return pid
     code = 1
     try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         act()
         code = 0
     finally:

@@ -8,7 +8,6 @@ robust lock, an undo copy) is what keeps a killed process from wedging everybody
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -16,7 +15,7 @@ from collections.abc import Callable
 
 import faster_fifo
 
-from bench.links import forked
+from bench.links import Other
 from bench.measure import Finding, Options, WrongAnswer
 from bench.program import main
 from ipc.errors import MailboxBusy, MailboxFull
@@ -110,12 +109,8 @@ def fifo(seconds: float) -> float:
 
 
 def _run(act: Callable[[], None], take: Callable[[], list[bytes]]) -> float:
-    pid = forked(act)
-    try:
+    with Other(act):
         return consume(take)
-    finally:
-        if os.waitpid(pid, 0)[1]:
-            raise WrongAnswer("the producer failed")
 
 
 if __name__ == "__main__":

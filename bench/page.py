@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from bench.report import facts
 from bench.svg import Bar, Curve, bars, curves, number
 
 Benches = dict[str, dict[str, Any]]
@@ -32,18 +33,7 @@ def html(found: dict[str, Any]) -> str:
 
 
 def _head(found: dict[str, Any]) -> str:
-    host = found["host"]
-    versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items())
-    facts = (
-        f"{host['cpus']} × {host['cpu']}, {host['memory_gib']} GiB, Linux {host['kernel']}, {host['python']}, "
-        f"SQLite {host['sqlite']}, fdatasync {number(host['fdatasync_us'])} µs, "
-        f"{100 * host['busy_elsewhere']:.0f} % of the machine was busy with other things before it began"
-    )
-    commit = f", commit {host['commit']}" if host["commit"] else ""
-    return (
-        f"<h1>oms bench</h1><p class=soft>{escape(found['when'] + commit)}</p><p>{escape(facts)}</p>"
-        f"<p class=soft>{escape(versions)}</p>"
-    )
+    return f"<h1>oms bench</h1><p class=soft>{escape(facts(found))}</p>"
 
 
 def _section(title: str, words: str, inside: str) -> str:

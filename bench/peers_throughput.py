@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.measure import Finding, Options, WrongAnswer
 from bench.peers import multiprocess
-from bench.peers.orders import OrderRequest
+from bench.peers.orders import COUNT, OrderRequest
 from bench.peers.threaded import ThreadedOms
 from bench.program import main
 
@@ -25,6 +25,7 @@ NO_LIMIT = 10**9
 CLASSIC_SHARE = 20
 """The classic one commits each response: so many times fewer orders are enough."""
 RATE, SECONDS = 1_000, 3.0
+PATIENCE_S = 30.0
 
 
 def bench(options: Options) -> Finding:
@@ -50,8 +51,7 @@ def flood(path: Path, orders: int, commit_each: bool) -> float:
     began = time.perf_counter()
     for number in range(orders):
         oms.on_data(OrderRequest(1, 585.33, 100, "BUY", number))
-    while oms.stored < orders:
-        time.sleep(0.001)
+    _wait(oms, orders)
     seconds = time.perf_counter() - began
     _check(oms.close(), orders)
     return orders / seconds
@@ -70,8 +70,7 @@ def steady(finding: Finding, path: Path, orders: int) -> None:
         time.sleep(max(0.0, due - time.perf_counter()))
         oms.on_data(OrderRequest(1, 585.33, 100, "BUY", number))
         due += 1 / RATE
-    while oms.stored < orders:
-        time.sleep(0.001)
+    _wait(oms, orders)
     _check(oms.close(), orders)
     latencies.sort()
     finding.add("batched, submit → send at 1,000/s, p50", "µs", latencies[orders // 2] / 1e3, "lower")
@@ -83,13 +82,25 @@ def processes(path: Path, orders: int) -> float:
     """Orders per second of the pipeline."""
     seconds = multiprocess.run(orders, path)
     with closing(sqlite3.connect(path)) as database:
-        _check(database.execute("SELECT count(DISTINCT order_id) FROM responses").fetchone()[0], orders)
+        _check(database.execute(COUNT).fetchone(), orders)
     return orders / seconds
 
 
-def _check(rows: int, orders: int) -> None:
-    if rows != orders:
-        raise WrongAnswer(f"{rows} of {orders} orders have a row")
+def _wait(oms: ThreadedOms, orders: int) -> None:
+    """Until every order has its response; WrongAnswer once none has come for a while."""
+    stored, until = -1, 0.0
+    while oms.stored < orders:
+        if oms.stored != stored:
+            stored, until = oms.stored, time.monotonic() + PATIENCE_S
+        if time.monotonic() > until:
+            raise WrongAnswer(f"{stored} of {orders} responses came, and no more")
+        time.sleep(0.001)
+
+
+def _check(rows: tuple[int, int], orders: int) -> None:
+    """`rows`: all of them, and those of different orders."""
+    if rows != (orders, orders):
+        raise WrongAnswer(f"{orders} orders have {rows[0]} rows, {rows[1]} of them have one")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import goals
 from bench.measure import Finding
+from bench.svg import number
 
 
 def document(findings: Mapping[str, Finding], host: dict[str, Any]) -> dict[str, Any]:
@@ -20,6 +21,18 @@ def document(findings: Mapping[str, Finding], host: dict[str, Any]) -> dict[str,
         "benches": [found.document() | {"name": name} for name, found in findings.items()],
         "goals": goals.table(findings),
     }
+
+
+def facts(found: dict[str, Any]) -> str:
+    """When, on what and with what: one line of a document."""
+    host = found["host"]
+    versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items())
+    return (
+        f"{found['when']}: {host['cpus']} × {host['cpu']}, {host['memory_gib']} GiB, Linux {host['kernel']}, "
+        f"{host['python']}, SQLite {host['sqlite']}, {versions}, fdatasync {number(host['fdatasync_us'])} µs, "
+        f"{100 * host['busy_elsewhere']:.0f} % of the machine was busy with other things before it began"
+        + (f", commit {host['commit']}" if host["commit"] else "")
+    )
 
 
 def write_hlog(folder: Path, findings: Mapping[str, Finding]) -> list[Path]:

@@ -21,6 +21,8 @@ from ipc.lock import FileLock
 from ipc.ring import create_ring
 from ipc.wait import Bell
 from oms_actors import app, instance
+from oms_actors.actors import intake as intake_module
+from oms_actors.actors import sender as sender_module
 from oms_actors.actors.intake import IntakeRole
 from oms_actors.actors.sender import SenderRole
 from oms_actors.config import Config, ThrottleConfig
@@ -80,6 +82,10 @@ class Rig:
         shutil.rmtree(self.runtime, ignore_errors=True)
 
 
+def _as_it_is() -> None:
+    """This process goes on with other things, and what it starts inherits: it keeps its timers and turns."""
+
+
 @contextmanager
 def rig(
     folder: Path | None = None, durability: str = "process", adapter: str = ADAPTER, throttle: ThrottleConfig = OPEN
@@ -87,7 +93,9 @@ def rig(
     """A rig in temporary folders."""
     with tempfile.TemporaryDirectory(prefix="oms-bench-", dir=folder) as data, \
             tempfile.TemporaryDirectory(prefix="oms-bench-", dir="/dev/shm") as runtime, \
-            patch.dict(os.environ, OMS_RUNTIME_DIR=runtime):  # fmt: skip
+            patch.dict(os.environ, OMS_RUNTIME_DIR=runtime), \
+            patch.multiple(sender_module, fine_timers=_as_it_is, short_slices=_as_it_is), \
+            patch.object(intake_module, "short_slices", _as_it_is):  # fmt: skip
         import msgspec
 
         config = config_of(durability=durability, adapter=adapter, throttle=throttle)

@@ -7,10 +7,9 @@ Every answer is checked. "ring, sleeping" never looks before it sleeps.
 
 from __future__ import annotations
 
-import os
 import time
 
-from bench.links import LINKS, RECORD_BYTES, Link, SleepingRing, forked
+from bench.links import LINKS, RECORD_BYTES, Link, Other, SleepingRing
 from bench.measure import Finding, Options, WrongAnswer
 from bench.program import main
 
@@ -43,7 +42,16 @@ def echo(there: Link, back: Link, trips: int) -> None:
 def measure(name: str, trips: int) -> list[int]:
     """Round trips in ns; the first tenth warms up and does not count."""
     there, back = ALL[name](), ALL[name]()
-    pid = forked(lambda: echo(there, back, trips))
+    try:
+        with Other(lambda: echo(there, back, trips)):
+            return travel(there, back, trips)[trips // 10 :]
+    finally:
+        there.close()
+        back.close()
+
+
+def travel(there: Link, back: Link, trips: int) -> list[int]:
+    """This side: all round trips in ns."""
     put, take = there.writer(), back.reader()
     padding = bytes(RECORD_BYTES - 8)
     times = []
@@ -54,12 +62,8 @@ def measure(name: str, trips: int) -> list[int]:
         answer = take()
         times.append(time.perf_counter_ns() - began)
         if list(answer) != [record]:
-            raise WrongAnswer(f"{name}: trip {number} brought {answer!r}")
-    if os.waitpid(pid, 0)[1]:
-        raise WrongAnswer(f"the other side of {name} failed")
-    there.close()
-    back.close()
-    return times[trips // 10 :]
+            raise WrongAnswer(f"trip {number} brought {answer!r}")
+    return times
 
 
 if __name__ == "__main__":

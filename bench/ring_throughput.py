@@ -10,12 +10,11 @@ the end. It looks at the ring's frames where they lie, as the desk's own process
 
 from __future__ import annotations
 
-import os
 import struct
 import time
 
 from bench.host import keep_memory
-from bench.links import LINKS, RECORD_BYTES, Link, forked
+from bench.links import LINKS, RECORD_BYTES, Link, Other
 from bench.measure import Finding, Options, WrongAnswer
 from bench.program import main
 
@@ -85,12 +84,10 @@ def consume(link: Link, records: int) -> float:
 def measure(name: str, records: int, seconds: float) -> float:
     """One link, one frame size."""
     link = LINKS[name]()
-    pid = forked(lambda: produce(link, records, seconds))
     try:
-        return consume(link, records)
+        with Other(lambda: produce(link, records, seconds)):
+            return consume(link, records)
     finally:
-        if os.waitpid(pid, 0)[1]:
-            raise WrongAnswer(f"the producer of {name} failed")
         link.close()
 
 

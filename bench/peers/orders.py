@@ -43,5 +43,6 @@ class OrderResponse:
     latency_ns: int = 0
 
 
+COUNT = "SELECT count(*), count(DISTINCT order_id) FROM responses"
 SCHEMA = "CREATE TABLE responses (order_id INTEGER, kind TEXT, latency_ns INTEGER)"
 INSERT = "INSERT INTO responses VALUES (?, ?, ?)"

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.peers.orders import INSERT, SCHEMA, OrderRequest, OrderResponse, RequestType, ResponseKind
+from bench.peers.orders import COUNT, INSERT, SCHEMA, OrderRequest, OrderResponse, RequestType, ResponseKind
 
 COMMIT_INTERVAL_S = 0.05
 
@@ -125,12 +125,12 @@ class ThreadedOms:
             self._database.commit()
             self.stored += len(rows)
 
-    def close(self) -> int:
-        """Ends it; how many rows the database has."""
+    def close(self) -> tuple[int, int]:
+        """Ends it; how many rows the database has, and of how many orders."""
         self._stopping = True
         for thread in self._threads:
             thread.join()
         self._exchange.close()
-        count: int = self._database.execute("SELECT count(DISTINCT order_id) FROM responses").fetchone()[0]
+        rows: tuple[int, int] = self._database.execute(COUNT).fetchone()
         self._database.close()
-        return count
+        return rows

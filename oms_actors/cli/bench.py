@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json as jsons
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,18 +38,23 @@ def register(app: typer.Typer) -> None:
 def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; none: all. `list` names them.")]
     = None,
-    rate: Annotated[int | None, typer.Option(min=1, help="Orders per second of the open loops [1000]; of `stress` the "
-                                                         "rate that it begins with [20000].")] = None,
-    duration: Annotated[float | None, typer.Option(min=0.01, help="Seconds of each timed run.")] = None,
-    orders: Annotated[int | None, typer.Option(min=1, help="Orders of each run that is not timed [200000].")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="How often each is run; the spread is the noise.")] = 3,
+    rate: Annotated[int | None, typer.Option(min=1, max=10_000_000, help="Orders per second of the open loops [1000]; "
+                                                                         "of `stress` the rate that it begins with "
+                                                                         "[20000].")] = None,
+    duration: Annotated[float | None, typer.Option(min=0.01, max=3600, help="Seconds of each timed run.")] = None,
+    orders: Annotated[int | None, typer.Option(min=1, max=100_000_000, help="Orders of each run that is not timed "
+                                                                             "[200000].")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=1000, help="How often each is run; the spread is the noise.")] = 3,
     upstreams: Annotated[int, typer.Option(min=1, max=64, help="Of `stress`.")] = 2,
     durability: Annotated[str, typer.Option(help="Of `stress`: power or process.")] = "process",
-    folder: Annotated[Path | None, typer.Option(help="Where journals and databases go: the disk measured.")] = None,
+    folder: Annotated[Path | None, typer.Option(exists=True, file_okay=False, writable=True,
+                                                help="Where journals and databases go: the disk measured.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="Only show that they work: the figures mean nothing.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one page of HTML.")] = None,
-    hlog: Annotated[Path | None, typer.Option(help="Write latencies as HdrHistogram logs into this folder.")] = None,
-    compare: Annotated[Path | None, typer.Option(exists=True, help="An earlier `--json` to compare with.")] = None,
+    html: Annotated[Path | None, typer.Option(dir_okay=False, help="Write the report as one page of HTML.")] = None,
+    hlog: Annotated[Path | None, typer.Option(file_okay=False, help="Write latencies as HdrHistogram logs into this "
+                                                                    "folder.")] = None,
+    compare: Annotated[Path | None, typer.Option(exists=True, dir_okay=False,
+                                                 help="An earlier `--json` to compare with.")] = None,
     json: options.Json = False,
 ) -> None:
     """Measure throughput, latency and everything else that there are goals for.
@@ -58,14 +64,16 @@ def bench(
     """
     measure, report = _benches()
     wanted = measure.Options(runs=runs, rate=rate, seconds=duration, orders=orders, tiny=tiny, folder=folder)
-    if names == ["list"]:
+    if "list" in (names or []):
         _list(json)
         return
+    old = _before(compare) if compare is not None else None
+    _make_places(html, hlog)
     findings, extra = _run(names or [], wanted, upstreams, durability)
     busy, failed = extra.pop("busy_elsewhere"), extra["failed"]
     found = report.document(findings, _host(folder) | {"busy_elsewhere": busy}) | extra
-    if compare is not None:
-        found["compared"] = _compared(compare, found)
+    if old is not None:
+        found["compared"] = _compared(old, found)
     if html is not None:
         from bench.page import html as page
 
@@ -98,11 +106,12 @@ def _benches() -> tuple[Any, Any]:
 def _list(json: bool) -> None:
     from bench.suite import SUITE
 
+    stress = (STRESS, "highest sustained rate of the whole path, and what gives way")
+    rows = [*((each.name, each.what) for each in SUITE), stress]
     if json:
-        emit({"benches": [{"name": each.name, "what": each.what} for each in SUITE]})
+        emit({"benches": [{"name": name, "what": what} for name, what in rows]})
     else:
-        stress = (STRESS, "highest sustained rate of the whole path, and what gives way")
-        table("", ("name", "what"), [*((each.name, each.what) for each in SUITE), stress])
+        table("", ("name", "what"), rows)
 
 
 def _run(
@@ -116,7 +125,7 @@ def _run(
     if durability not in ("power", "process"):
         usage(f"--durability {durability}: must be power or process")
     try:
-        benches = chosen(name for name in names if name != STRESS) if names != [STRESS] else []
+        benches = [] if set(names) == {STRESS} else chosen(name for name in names if name != STRESS)
     except KeyError as error:
         usage(f"no bench is called {error}: `oms bench list` names them")
     sleeps = 10 if wanted.tiny else machine.SLEEPS
@@ -135,12 +144,17 @@ def _run(
                 failed[each.name] = f"wrong answer: {error}"
             except (Failed, OmsError) as error:
                 failed[each.name] = str(error)
+            except Exception as error:  # a bug, ours or the machine's: the others go on
+                failed[each.name] = f"{type(error).__name__}: {error}"
             step(each, time.monotonic() - began)
     if STRESS in names:
+        machine.sample(findings["machine"], sleeps)
         try:
             findings[STRESS], extra[STRESS] = _stress(wanted, upstreams, durability)
         except WrongAnswer as error:
             failed[STRESS] = f"wrong answer: {error}"
+        except Exception as error:
+            failed[STRESS] = f"{type(error).__name__}: {error}"
     machine.sample(findings["machine"], sleeps)
     return findings, extra
 
@@ -149,9 +163,7 @@ def _stress(wanted: Options, upstreams: int, durability: str) -> tuple[Finding, 
     from bench import stress
 
     def tell(trial: stress.Trial) -> None:
-        weakest = trial.weakest()
-        verdict = "sustained" if trial.sustained else stress.STAGES[weakest][0] if weakest is not None else "too late"
-        note(f"{trial.rate:>9,}/s: {verdict}, last row {trial.drained_s:.2f} s after the last order")
+        note(f"{trial.rate:>9,}/s: {trial.verdict()}" + (f", last row after {trial.drained_s:.2f} s" * trial.sustained))
 
     found = stress.search(wanted, upstreams, durability, tell)
     return stress.finding(found), found
@@ -172,14 +184,35 @@ def _host(folder: Path | None) -> dict[str, Any]:
     return host(folder)
 
 
-def _compared(path: Path, found: dict[str, Any]) -> list[dict[str, Any]]:
+def _make_places(html: Path | None, hlog: Path | None) -> None:
+    """Before minutes of work: the places that its results go to are there, and can be written."""
+    for option, path, folder in (("--html", html, html and html.parent), ("--hlog", hlog, hlog)):
+        if path is None or folder is None:
+            continue
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            usage(f"{option} {path}: cannot be written: {error.strerror}")
+
+
+def _before(path: Path) -> dict[str, Any]:
+    """An earlier document."""
     from bench.compare import compare
 
     try:
-        old = jsons.loads(path.read_text().strip().splitlines()[-1])
-        return compare(old, found)
-    except (ValueError, IndexError, KeyError, TypeError):
-        raise Failed(f"{path}: is not what `oms bench --json` wrote") from None
+        old: dict[str, Any] = jsons.loads(path.read_text().strip().splitlines()[-1])
+        compare(old, old)
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        usage(f"--compare {path}: is not what `oms bench --json` wrote")
+    return old
+
+
+def _compared(old: dict[str, Any], found: dict[str, Any]) -> list[dict[str, Any]]:
+    from bench.compare import compare
+
+    return compare(old, found)
 
 
 @contextmanager
@@ -209,7 +242,12 @@ def _progress(benches: Sequence[Bench]) -> Iterator[Callable[[Bench, float | Non
 def _show(found: dict[str, Any]) -> None:
     from rich.text import Text
 
+    from bench.report import facts
+
+    note(facts(found))
     for each in found["benches"]:
+        if each["config"]:
+            note(f"{each['name']}: " + ", ".join(f"{key} {value}" for key, value in each["config"].items()))
         table(each["title"], ("figure", "median", "min", "max", "unit"), (
             (metric["name"], metric["median"], metric["min"], metric["max"], metric["unit"])
             for metric in each["metrics"]

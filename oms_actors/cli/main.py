@@ -94,13 +94,19 @@ def run(arguments: list[str]) -> int:
 def _misused(arguments: list[str], error: TyperException) -> int:
     """The command line makes no sense: what it should look like, and what is wrong."""
     context = getattr(error, "ctx", None)
-    problem = error.format_message()
+    problem = error.format_message().rstrip(".")
     if not problem or getattr(error, "option_name", "") == "--json":  # every command has that one, no group has
         return _failed(arguments, ["a command is missing"], error.exit_code)
     if context is None:
         return _failed(arguments, [problem], error.exit_code)
     note(context.get_usage())
-    return _failed(arguments, [f"{problem.rstrip('.')} ({context.command_path} --help shows more)"], error.exit_code)
+    return _failed(arguments, [f"{problem}{_given(error)} ({context.command_path} --help shows more)"], error.exit_code)
+
+
+def _given(error: TyperException) -> str:
+    """The value that was refused, where it was a range that refused it."""
+    errors = getattr(error.__cause__, "errors", None)
+    return f", not {errors()[0]['input']}" if callable(errors) else ""
 
 
 def _failed(arguments: list[str], problems: list[str], code: int) -> int:

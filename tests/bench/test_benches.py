@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bench import goals, machine, report
+from bench import goals, machine, peers_throughput, report, ring_throughput
+from bench.links import Link
 from bench.markdown import markdown, replaced
 from bench.measure import Finding, Options, WrongAnswer
 from bench.page import html
-from bench.suite import NAMES, SUITE, chosen
+from bench.rig import rig
+from bench.suite import NAMES, SUITE, Bench, chosen
 from oms_actors.cli.main import run
 
+PR_GET_TIMERSLACK = 30
 HOST = {
     "cpu": "a <quick> one", "cpus": 2, "memory_gib": 1, "kernel": "6", "python": "CPython 3", "sqlite": "3",
     "versions": {"pykka": "4"}, "commit": "abc", "fdatasync_us": 100.0, "busy_elsewhere": 0.1,
@@ -128,3 +135,95 @@ def test_a_wrong_answer_ends_the_command_with_failure(
 def test_all_names_run_in_the_order_of_the_suite() -> None:
     assert [bench.name for bench in chosen(["idle", "path"])] == ["path", "idle"]
     assert len(chosen([])) == len(SUITE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--html", "/proc/none/x.html"], "--html /proc/none/x.html: cannot be written"),
+        (["--hlog", "/proc/none"], "--hlog /proc/none: cannot be written"),
+        (["--compare", __file__], f"--compare {__file__}: is not what `oms bench --json` wrote"),
+        (["--folder", "/none"], "'--folder': dir '/none' does not exist"),
+        (["--duration", "inf"], "'--duration': Input should be less than or equal to 3600, not inf"),
+        (["--runs", "0"], "'--runs': Input should be greater than or equal to 1, not 0"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_measured(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(SUITE[0]), "run", lambda self, options: pytest.fail("it was measured"))
+    assert run(["bench", "journal", "--tiny", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_bug_in_one_bench_takes_nothing_from_the_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal, upstreams = (next(each for each in SUITE if each.name == name) for name in ("journal", "upstreams"))
+    right = type(journal).run
+
+    def broken(self: Bench, options: Options) -> Finding:
+        if self is not upstreams:
+            return right(self, options)
+        raise RuntimeError("upstream up0 ended with -9")
+
+    monkeypatch.setattr(type(journal), "run", broken)
+    assert run(["bench", "upstreams", "journal", "--tiny", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["failed"] == {"upstreams": "RuntimeError: upstream up0 ended with -9"}
+    assert [each["name"] for each in found["benches"]] == ["machine", "journal"]
+
+
+def test_the_ordinary_output_says_on_what_it_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "journal", "--tiny"]) == 0
+    said = capsys.readouterr().err
+    assert all(words in said for words in ("CPython", "SQLite", "pykka", "fdatasync", "record 192 bytes"))
+
+
+def test_the_list_names_stress_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "list", "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["benches"]] == [*NAMES, "stress"]
+
+
+def test_stress_alone_is_stress_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("bench.stress.search", lambda *_: {"sustained": 1, "gives_way": None, "upstreams": 2,
+                                                          "durability": "process", "trials": []})  # fmt: skip
+    assert run(["bench", "stress", "stress", "--tiny", "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["benches"]] == ["machine", "stress"]
+
+
+def test_measuring_leaves_this_process_as_it_was(tmp_path: Path) -> None:
+    def slack_ns() -> int:
+        return ctypes.CDLL(None).prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0)
+
+    before = slack_ns()
+    machine.late_ns(1)
+    with rig(tmp_path):
+        assert slack_ns() == before > 1
+
+
+@pytest.mark.parametrize("name", ["ring", "pipe"])
+def test_a_frame_that_is_wrong_ends_a_ring_bench(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(link: Link, records: int) -> float:
+        link.reader()()
+        raise WrongAnswer("frame 0 is wrong")
+
+    monkeypatch.setattr(ring_throughput, "consume", wrong)
+    with pytest.raises(WrongAnswer, match="is wrong"):
+        ring_throughput.measure(name, 16, 60.0)
+
+
+@pytest.mark.parametrize("name", ["ring", "multiprocessing.Queue", "pipe"])
+def test_a_producer_that_dies_ends_a_ring_bench(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_throughput, "produce", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(WrongAnswer, match="the other process"):
+        ring_throughput.measure(name, 16, 0.1)
+
+
+def test_peers_that_lose_a_response_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers_throughput, "PATIENCE_S", 0.01)
+    oms = SimpleNamespace(stored=3)
+    with pytest.raises(WrongAnswer, match="3 of 4 responses"):
+        peers_throughput._wait(oms, 4)  # type: ignore[arg-type]
+    with pytest.raises(WrongAnswer, match="4 orders have 5 rows"):
+        peers_throughput._check((5, 4), 4)

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from bench import stress
 from bench.compare import compare
 from bench.desk_throttle import judge
 from bench.goals import GOALS, table
-from bench.measure import Finding, Latencies, Metric, WrongAnswer
+from bench.measure import Finding, Latencies, Metric, Options, WrongAnswer
 from bench.path_latency import DUE
 from bench.stress import STAGES, Trial
 from bench.svg import Bar, Curve, bars, curves, number
@@ -80,22 +81,60 @@ def test_a_window_over_the_limit_is_a_wrong_answer() -> None:
         judge(finding(), [1, 2, SECOND_NS, SECOND_NS + 2], 2)
 
 
+def calm(**differences: float) -> Trial:
+    trial = Trial(1_000, **({"achieved": 1_000.0} | differences))  # type: ignore[arg-type]
+    for samples in trial.backlog:
+        samples.extend([5, 3, 4, 5, 3, 4])
+    return trial
+
+
 def test_stress_names_the_stage_whose_backlog_grows() -> None:
-    trial = Trial(1_000)
+    trial = Trial(1_000, achieved=1_000.0)
     for at in range(20):
         for stage, growth in enumerate((0, 1, 50, 2)):
             trial.backlog[stage].append(at * growth)
     assert not trial.sustained
     assert trial.document()["gives_way"] == STAGES[2][0]
+    assert trial.verdict().startswith(STAGES[2][0])
 
 
 def test_stress_calls_a_rate_sustained_if_nothing_grows() -> None:
-    trial = Trial(1_000)
-    for samples in trial.backlog:
-        samples.extend([5, 3, 4, 5, 3, 4])
+    assert calm().sustained
+    assert calm().verdict() == "sustained"
+
+
+def test_stress_takes_a_batch_at_the_end_for_no_growth() -> None:
+    trial = calm()
+    trial.backlog[3] = [300, 310, 290, 300, 305, 295] * 5 + [600]
     assert trial.sustained
-    trial.full = 1
+
+
+@pytest.mark.parametrize("differences", [{"full": 3}, {"achieved": 900.0}])
+def test_stress_names_the_first_ring_where_not_all_could_be_submitted(differences: dict[str, float]) -> None:
+    trial = calm(**differences)
     assert not trial.sustained
+    assert trial.document()["gives_way"] == STAGES[0][0]
+    assert ("full 3 times" in trial.verdict()) == ("full" in differences)
+
+
+def test_stress_says_how_late_the_last_row_came() -> None:
+    trial = calm(drained_s=0.8)
+    assert not trial.sustained
+    assert "0.8 s after the last order" in trial.verdict()
+
+
+def test_stress_tries_once_more_what_was_not_sustained(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def trial(options: Options, rate: int, upstreams: int, durability: str) -> Trial:
+        tried.append(rate)
+        late = 0.0 if rate < 100_000 and tried.count(rate) == 2 else 0.8
+        return Trial(rate, achieved=rate, drained_s=late)
+
+    monkeypatch.setattr(stress, "trial", trial)
+    found = stress.search(Options(rate=50_000), 2, "process")
+    assert 90_000 < found["sustained"] < 100_000 <= found["first_not_sustained"]
+    assert max(map(tried.count, tried)) == 2
 
 
 def test_latencies_keep_their_percentiles() -> None:
