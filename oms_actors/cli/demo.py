@@ -58,6 +58,8 @@ def demo(
         emit(summary)
     else:
         _show(summary)
+        if rate > throttle:
+            note(f"from submit to send nearly all is waiting: {rate:,} requests/s came, the exchange allows {throttle:,}")
     lost, twice = summary["lost"], summary["duplicates"]
     if lost or twice:
         note(f"oms: that must not be: {lost} lost, {twice} sent twice")
