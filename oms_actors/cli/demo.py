@@ -59,7 +59,7 @@ def demo(
     else:
         _show(summary)
         if rate > throttle:
-            note(f"from submit to send nearly all is waiting: {rate:,} requests/s came, the exchange allows {throttle:,}")
+            note(f"submit to send is nearly all waiting: {rate:,} requests/s came, the exchange allows {throttle:,}")
     lost, twice = summary["lost"], summary["duplicates"]
     if lost or twice:
         note(f"oms: that must not be: {lost} lost, {twice} sent twice")
