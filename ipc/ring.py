@@ -6,16 +6,17 @@ store on its own cache line, so a process killed at any instruction leaves a fra
 there. There is no lock to poison. x86-64 keeps stores in order, so the tail is seen after the frame.
 
     region   0  magic u64 | 8 version u32, header bytes u32 | 16 capacity u64
-            64  tail u64 | 72 frames put u64 | 80 producer's pid u64
-           128  head u64 | 136 commits u64, written by the consumer
-           256  data, `capacity` bytes
+            64  tail u64 | 72 producer's pid u64
+           128  head u64, written by the consumer
+           248  data, `capacity` bytes; 8 bytes that nobody uses
 
-    frame    0  length u32 | 4 marker u32 (1 frame, 2 wrap: go on at the start of the data) | 8 position u64
-            16  payload, padded to 16 bytes
+    frame    0  length u32 | 4 lap u31, counted from 1 | wrap u1 (go on at the start of the data)
+             8  payload; both are padded to 16 bytes together, so each payload begins at a multiple of 16, where copies
+                are fastest
 
-A frame's sequence number is its own position: exactly one value is right at any place in any lap, so stale and torn
-frames are told apart without a second counter that a kill could leave behind. A frame never wraps, hence it is at
-most a quarter of the ring (above half, some offsets could never fit it). Neither side trusts the other: each keeps
+A frame says its lap, and its place in the lap is where it lies: exactly one value is right at any place in any lap, so
+stale and torn frames are told apart without a counter that a kill could leave behind. A frame never wraps, hence it is
+at most a quarter of the ring (above half, some offsets could never fit it). Neither side trusts the other: each keeps
 its own position in its own memory and checks whatever it reads.
 """
 
@@ -27,22 +28,23 @@ import time
 from ipc import lock, segment
 from ipc.errors import AlreadyLocked, FrameTooLarge, RingCorrupt, RingFull, VersionMismatch
 from ipc.fence import fence
+from ipc.segment import CACHE_LINE_BYTES
 from ipc.wait import Bell
 
 RING_MAGIC = int.from_bytes(b"OMSRING\0", "little")
-RING_VERSION = 1
+RING_VERSION = 2
 RING_HEADER_BYTES = 256
 RING_MAGIC_AT, RING_VERSION_AT, RING_CAPACITY_AT = 0, 8, 16
-RING_TAIL_AT, RING_FRAMES_AT, RING_PRODUCER_PID_AT = 64, 72, 80
-RING_HEAD_AT, RING_COMMITS_AT = 128, 136
-FRAME_HEADER_BYTES = 16
+RING_TAIL_AT, RING_PRODUCER_PID_AT, RING_HEAD_AT = 64, 72, 128
+RING_DATA_AT = 248
+FRAME_HEADER_BYTES = 8
 FRAME_ALIGN_BYTES = 16
-FRAME_MARKER, WRAP_MARKER = 1, 2
-CAPACITY_BYTES_MIN = 1024
+FRAME_LAPS = 1 << 31  # the number of a lap begins anew there: after two terabytes in the smallest ring
+FRAME_LAP_SHIFT, WRAP_BIT = 32, 1 << 63
+RING_CAPACITY_BYTES_MIN, RING_CAPACITY_BYTES_MAX = 1024, 1 << 34  # the length of a quarter fits into a u32
 POSITION_MAX = 1 << 62  # no ring ever gets there; what begins beyond it would run over the end of a word
 
-_TAIL, _FRAMES, _HEAD, _COMMITS = RING_TAIL_AT // 8, RING_FRAMES_AT // 8, RING_HEAD_AT // 8, RING_COMMITS_AT // 8
-_FRAME, _WRAP = FRAME_MARKER << 32, WRAP_MARKER << 32
+_TAIL, _HEAD = RING_TAIL_AT // 8, RING_HEAD_AT // 8
 _ROUND = FRAME_HEADER_BYTES + FRAME_ALIGN_BYTES - 1
 _MASK = -FRAME_ALIGN_BYTES
 _VERSION_WORD = RING_VERSION | RING_HEADER_BYTES << 32
@@ -50,9 +52,10 @@ _NEVER_WAITING = memoryview(bytes(4)).cast("I")
 
 
 def region_bytes(capacity_bytes: int) -> int:
-    """Bytes of a ring's region. Raises ValueError unless the capacity is a multiple of 64, at least 1,024."""
-    if capacity_bytes < CAPACITY_BYTES_MIN or capacity_bytes % segment.CACHE_LINE_BYTES:
-        raise ValueError(f"ring capacity {capacity_bytes}: must be a multiple of 64, at least {CAPACITY_BYTES_MIN}")
+    """Bytes of a ring's region. Raises ValueError unless the capacity is a multiple of 64 from 1,024 to 16 GiB."""
+    if not RING_CAPACITY_BYTES_MIN <= capacity_bytes <= RING_CAPACITY_BYTES_MAX or capacity_bytes % CACHE_LINE_BYTES:
+        limits = f"from {RING_CAPACITY_BYTES_MIN} to {RING_CAPACITY_BYTES_MAX}"
+        raise ValueError(f"ring capacity {capacity_bytes}: must be a multiple of 64 {limits}")
     return RING_HEADER_BYTES + capacity_bytes
 
 
@@ -68,26 +71,28 @@ class _End:
     """What both ends share: the checked header. `name` is for messages; `segment` is set by the `open_*` calls."""
 
     __slots__ = (
-        "_headers", "_lap", "_payloads", "_view", "_words", "capacity_bytes", "frame_bytes_max", "name", "segment",
+        "_headers", "_lap", "_mark", "_payloads", "_view", "_words", "capacity_bytes", "frame_bytes_max", "name",
+        "segment",
     )  # fmt: skip
 
     def __init__(self, view: memoryview, name: str) -> None:
         self.name = name
         self.segment: segment.Segment | None = None
-        if len(view) < RING_HEADER_BYTES + CAPACITY_BYTES_MIN:
+        if len(view) < RING_HEADER_BYTES + RING_CAPACITY_BYTES_MIN:
             raise VersionMismatch(name, f"{len(view)} bytes", "a ring")
         words = view[: len(view) & -8].cast("Q")
         magic, version, capacity = (words[at // 8] for at in (RING_MAGIC_AT, RING_VERSION_AT, RING_CAPACITY_AT))
         if magic != RING_MAGIC or version != _VERSION_WORD:
             raise VersionMismatch(name, f"magic {magic:#x} version {version:#x}", f"version {_VERSION_WORD:#x}")
-        if not CAPACITY_BYTES_MIN <= capacity <= len(view) - RING_HEADER_BYTES or capacity % 64:
+        most = min(len(view) - RING_HEADER_BYTES, RING_CAPACITY_BYTES_MAX)
+        if not RING_CAPACITY_BYTES_MIN <= capacity <= most or capacity % CACHE_LINE_BYTES:
             raise RingCorrupt(name, f"capacity {capacity} in {len(view)} bytes", 0, RING_CAPACITY_AT)
         head, tail = words[_HEAD], words[_TAIL]
         if not head <= tail <= min(head + capacity, POSITION_MAX) or (head | tail) % FRAME_ALIGN_BYTES:
             raise RingCorrupt(name, f"head {head}, tail {tail}, capacity {capacity}", head, RING_HEAD_AT)
         self._view, self._words = view, words
-        self._headers = view[RING_HEADER_BYTES : RING_HEADER_BYTES + capacity].cast("Q")
-        self._payloads = view[RING_HEADER_BYTES + FRAME_HEADER_BYTES : RING_HEADER_BYTES + capacity]
+        data = view[RING_DATA_AT : RING_DATA_AT + capacity]
+        self._headers, self._payloads = data.cast("Q"), data[FRAME_HEADER_BYTES:]
         self.capacity_bytes = capacity
         self.frame_bytes_max = capacity // 4 - FRAME_HEADER_BYTES
 
@@ -95,13 +100,11 @@ class _End:
         """Published and not committed, as the header says now."""
         return max(0, self._words[_TAIL] - self._words[_HEAD])
 
-    @property
-    def frames_put(self) -> int:
-        return self._words[_FRAMES]
-
-    @property
-    def commits(self) -> int:
-        return self._words[_COMMITS]
+    def _enter_lap(self, position: int) -> None:
+        """The lap that `position` lies in begins at `_lap`; its frames' headers are `_mark` and their length."""
+        lap = position // self.capacity_bytes
+        self._lap = lap * self.capacity_bytes
+        self._mark = (lap + 1) % FRAME_LAPS << FRAME_LAP_SHIFT
 
     def close(self) -> None:
         """Release the memory and, for a writer, the producer's lock (if opened by path)."""
@@ -115,15 +118,14 @@ class _End:
 class RingWriter(_End):
     """The producer's end. A restarted producer goes on where the tail is."""
 
-    __slots__ = ("_bell", "_fence", "_flag", "_frames", "_limit", "_stop", "_tail")
+    __slots__ = ("_bell", "_fence", "_flag", "_limit", "_stop", "_tail")
 
     def __init__(self, view: memoryview, bell: Bell | None = None, name: str = "ring") -> None:
         super().__init__(view, name)
         self._tail = self._words[_TAIL]
-        self._lap = self._tail - self._tail % self.capacity_bytes
+        self._enter_lap(self._tail)
         self._limit = self._stop = 0
         self._has_room(0)
-        self._frames = self._words[_FRAMES] % POSITION_MAX
         self._bell = bell
         self._flag = bell.flag if bell else _NEVER_WAITING
         self._fence = fence()
@@ -142,13 +144,9 @@ class RingWriter(_End):
             tail = self._tail
             end = tail + (length + _ROUND & _MASK)
         at = tail - self._lap
-        headers, word = self._headers, at >> 3
-        headers[word] = _FRAME | length
-        headers[word + 1] = tail
+        self._headers[at >> 3] = self._mark | length
         self._payloads[at : at + length] = payload
-        words = self._words
-        self._tail = words[_TAIL] = end
-        self._frames = words[_FRAMES] = self._frames + 1
+        self._tail = self._words[_TAIL] = end
         try:
             self._fence()  # before the look at the flag, so that no wake-up is lost (ipc.wait)
         except ValueError:  # it is used up
@@ -171,10 +169,9 @@ class RingWriter(_End):
         if not self._has_room(lap_end + size):
             return False
         if tail < lap_end:  # else the last frame ended exactly at the ring's end
-            word = (tail - self._lap) >> 3
-            self._headers[word] = _WRAP
-            self._headers[word + 1] = tail
-        self._tail = self._lap = lap_end
+            self._headers[(tail - self._lap) >> 3] = WRAP_BIT | self._mark
+        self._tail = lap_end
+        self._enter_lap(lap_end)
         self._stop = min(self._limit, lap_end + self.capacity_bytes)
         return True
 
@@ -220,14 +217,13 @@ class RingWriter(_End):
 class RingReader(_End):
     """The consumer's end: peek → act → commit. A restarted consumer sees again what was not committed."""
 
-    __slots__ = ("_commits", "_head", "_position", "_tail_seen")
+    __slots__ = ("_head", "_position", "_tail_seen")
 
     def __init__(self, view: memoryview, name: str = "ring") -> None:
         super().__init__(view, name)
         self._head = self._position = self._words[_HEAD]
-        self._lap = self._head - self._head % self.capacity_bytes
+        self._enter_lap(self._head)
         self._tail_seen = self._head
-        self._commits = self._words[_COMMITS] % POSITION_MAX
 
     @property
     def position(self) -> int:
@@ -252,12 +248,11 @@ class RingReader(_End):
     def peek_one(self, length: int) -> memoryview | None:
         """Like `peek_view`, but only a frame of so many bytes that has nothing behind it; else None, and nothing is
         peeked (what may be wrong is for `peek` to say). Everything peeked before must have been committed."""
-        position, headers = self._position, self._headers
+        position = self._position
         at, end = position - self._lap, position + (length + _ROUND & _MASK)
-        word = at >> 3
         if self._words[_TAIL] != end or at == self.capacity_bytes or end - self._lap > self.capacity_bytes:
             return None  # (a new lap is for the other ways)
-        if headers[word] != _FRAME | length or headers[word + 1] != position:
+        if self._headers[at >> 3] != self._mark | length:
             return None
         self._position = self._tail_seen = end
         return self._payloads[at : at + length]
@@ -270,43 +265,38 @@ class RingReader(_End):
     def peek_views(self, max_bytes: int) -> list[memoryview]:
         """Like `peek_many`, where they lie (see `peek_view`)."""
         frames: list[memoryview] = []
-        position, lap = self._position, self._lap
+        position = self._position
         if position == self._tail_seen and not self._look():
             return frames
         headers, payloads, longest, seen = self._headers, self._payloads, self.frame_bytes_max, self._tail_seen
+        lap, mark, lap_end = self._lap, self._mark, self._lap + self.capacity_bytes
         left = max_bytes
         while left > 0 and position < seen:
             at = position - lap
-            if at == self.capacity_bytes:  # the last frame ended exactly at the ring's end
-                at, lap = 0, position
-            word = at >> 3
-            length = headers[word] - _FRAME
-            if headers[word + 1] != position or not 0 <= length <= longest:
-                self._position, self._lap = position, lap
+            if position < lap_end and 0 <= (length := headers[at >> 3] - mark) <= longest:
+                end = position + (length + _ROUND & _MASK)
+                if end > seen or end > lap_end:
+                    self._position = position
+                    raise self._corrupt(f"frame of {length} bytes goes beyond tail {seen} or the ring's end")
+                frames.append(payloads[at : at + length])
+                position = end
+                left -= length + FRAME_HEADER_BYTES
+            else:
+                self._position = position
                 self._wrap()
-                position = lap = self._position
-                continue
-            end = position + (length + _ROUND & _MASK)
-            if end > seen or end - lap > self.capacity_bytes:
-                self._position, self._lap = position, lap
-                raise self._corrupt(f"frame of {length} bytes goes beyond tail {seen} or the ring's end")
-            frames.append(payloads[at : at + length])
-            position = end
-            left -= length + FRAME_HEADER_BYTES
-        self._position, self._lap = position, lap
+                position, lap, mark = self._position, self._lap, self._mark
+                lap_end = lap + self.capacity_bytes
+        self._position = position
         return frames
 
     def commit(self) -> None:
         """Everything peeked so far has been acted upon: its room goes back to the producer."""
-        self._head = position = self._position
-        self._words[_HEAD] = position
-        self._commits = commits = self._commits + 1
-        self._words[_COMMITS] = commits
+        self._head = self._words[_HEAD] = self._position
 
     def rewind(self) -> None:
         """Forget what was peeked and not committed: it will be peeked again."""
         self._position = self._head
-        self._lap = self._head - self._head % self.capacity_bytes
+        self._enter_lap(self._head)
 
     def _look(self) -> bool:
         """Read the producer's tail; True when it has moved."""
@@ -318,16 +308,20 @@ class RingReader(_End):
         return moved
 
     def _wrap(self) -> None:
-        """Step over a wrap marker, which is the only thing allowed besides a frame."""
-        at = self._position - self._lap
-        header, sequence = self._headers[at >> 3], self._headers[(at >> 3) + 1]
+        """Into the next lap: the last frame ended exactly at the ring's end, or there is a wrap marker, which is the
+        only thing allowed besides a frame."""
         start = self._lap + self.capacity_bytes
-        if header != _WRAP or sequence != self._position or at == 0 or start > self._tail_seen:
-            raise self._corrupt(f"header {header:#x}, sequence {sequence}, tail {self._tail_seen}")
-        self._position = self._lap = start
+        at = self._position - self._lap
+        if self._position < start:
+            header = self._headers[at >> 3]
+            if header != WRAP_BIT | self._mark or at == 0 or start > self._tail_seen:
+                lap = self._mark >> FRAME_LAP_SHIFT
+                raise self._corrupt(f"header {header:#x} in lap {lap}, tail {self._tail_seen}")
+        self._position = start
+        self._enter_lap(start)
 
     def _corrupt(self, reason: str) -> RingCorrupt:
-        return RingCorrupt(self.name, reason, self._position, RING_HEADER_BYTES + self._position - self._lap)
+        return RingCorrupt(self.name, reason, self._position, RING_DATA_AT + self._position - self._lap)
 
 
 def producer_pid(view: memoryview) -> int:

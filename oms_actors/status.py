@@ -195,7 +195,7 @@ def latencies(role: str, page: Page) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def rings(runtime: Path) -> Iterator[dict[str, Any]]:
-    """Every ring of the instance: name, depth and capacity in bytes, frames put."""
+    """Every ring of the instance: name; depth, capacity and what was ever put, in bytes."""
     named = [(path.stem, path) for path in sorted(runtime.glob("*.ring"))]
     for folder in (places.UPSTREAMS, places.VENUE):
         named += [(f"{folder}/{path.stem}", path) for path in sorted((runtime / folder).glob("*.up"))]

@@ -129,9 +129,9 @@ def _show(found: dict[str, Any]) -> None:
         (each["name"], str(each["pid"] or "-"), each["state"], each["restarts"], each["heartbeat_age_ms"],
          size(each["rss_bytes"]), each["last_exit"]) for each in found["processes"]
     ), right=columns[1:2] + columns[3:6])  # fmt: skip
-    table("", ("ring", "depth", "capacity", "frames"), (
-        (each["name"], size(each["depth"]), size(each["capacity"]), each["frames"]) for each in found["rings"]
-    ), right=("depth", "capacity", "frames"))  # fmt: skip
+    table("", ("ring", "depth", "capacity", "put"), (
+        (each["name"], size(each["depth"]), size(each["capacity"]), size(each["put"])) for each in found["rings"]
+    ), right=("depth", "capacity", "put"))  # fmt: skip
     _show_counters(found)
     for crash in found["crashes"]:
         screen.print(f"crash of {crash['role']} at {crash['time']}, exit code {crash['exit_code']}: {crash['reason']}")

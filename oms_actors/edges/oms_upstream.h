@@ -6,8 +6,8 @@
    one of the negative codes below; oms_error has the words.
 
    The rules of the ring. Both positions only grow. The producer copies a frame in, then stores the tail; the consumer
-   copies it out, acts, then stores the head. A frame's header is its length, a marker and its own position; a frame is at
-   most a quarter of the ring, and at the ring's end a wrap marker leads back to its start. x86-64 keeps stores in order.
+   copies it out, acts, then stores the head. A frame's header is its length and the number of its lap; a frame is at most
+   a quarter of the ring, and at the ring's end a header with the wrap bit leads back to its start. x86-64 keeps stores in order.
    A producer puts a full fence between publishing and looking at the bell's flag; without it wake-ups are lost. */
 
 #include <errno.h>
@@ -52,7 +52,6 @@ struct oms_ring {
     uint64_t capacity;
     uint64_t position; /* of the next frame to put, or to peek */
     uint64_t known;    /* the other side's position when it was last looked at */
-    uint64_t count;    /* frames put, or commits */
 };
 
 struct oms_upstream {
@@ -99,6 +98,11 @@ static inline uint64_t oms_frame_bytes(uint64_t length) {
     return (length + OMS_FRAME_HEADER_BYTES + OMS_FRAME_ALIGN_BYTES - 1) / OMS_FRAME_ALIGN_BYTES * OMS_FRAME_ALIGN_BYTES;
 }
 
+/* The header of an empty frame at that position: to be or-ed with its length, or with the wrap bit. */
+static inline uint64_t oms_mark(const struct oms_ring *ring, uint64_t position) {
+    return (position / ring->capacity + 1) % OMS_FRAME_LAPS << OMS_FRAME_LAP_SHIFT;
+}
+
 static inline uint64_t oms_frame_bytes_max(const struct oms_ring *ring) {
     return ring->capacity / 4 - OMS_FRAME_HEADER_BYTES;
 }
@@ -110,12 +114,12 @@ static inline int oms_ring_open(struct oms_ring *ring, uint8_t *base, uint64_t s
     if (oms_load(base, OMS_RING_MAGIC_AT) != OMS_RING_MAGIC ||
         oms_load(base, OMS_RING_VERSION_AT) != (OMS_RING_VERSION | (uint64_t)OMS_RING_HEADER_BYTES << 32))
         return OMS_VERSION;
-    if (ring->capacity % 64 || ring->capacity < 1024 || ring->capacity > size - OMS_RING_HEADER_BYTES ||
+    if (ring->capacity % 64 || ring->capacity < OMS_RING_CAPACITY_BYTES_MIN ||
+        ring->capacity > OMS_RING_CAPACITY_BYTES_MAX || ring->capacity > size - OMS_RING_HEADER_BYTES ||
         head > tail || tail - head > ring->capacity || tail > OMS_POSITION_MAX || (head | tail) % OMS_FRAME_ALIGN_BYTES)
         return OMS_CORRUPT;
     ring->position = writer ? tail : head;
     ring->known = head;
-    ring->count = oms_load(base, writer ? OMS_RING_FRAMES_AT : OMS_RING_COMMITS_AT);
     return 0;
 }
 
@@ -139,18 +143,15 @@ static inline int oms_put(struct oms_ring *ring, const void *payload, uint64_t l
     int error = oms_room(ring, start + size);
     if (error)
         return error;
-    uint8_t *data = ring->base + OMS_RING_HEADER_BYTES;
+    uint8_t *data = ring->base + OMS_RING_DATA_AT;
     if (start != ring->position) {
-        oms_store(data, at, (uint64_t)OMS_WRAP_MARKER << 32);
-        oms_store(data, at + 8, ring->position);
+        oms_store(data, at, OMS_WRAP_BIT | oms_mark(ring, ring->position));
         at = 0;
     }
-    oms_store(data, at, (uint64_t)OMS_FRAME_MARKER << 32 | length);
-    oms_store(data, at + 8, start);
+    oms_store(data, at, oms_mark(ring, start) | length);
     memcpy(data + at + OMS_FRAME_HEADER_BYTES, payload, length);
     ring->position = start + size;
     oms_store(ring->base, OMS_RING_TAIL_AT, ring->position);
-    oms_store(ring->base, OMS_RING_FRAMES_AT, ++ring->count);
     oms_ring_bell(bell);
     return 0;
 }
@@ -164,16 +165,14 @@ static inline int64_t oms_take(struct oms_ring *ring, void *buffer, uint64_t roo
             return 0;
         if (tail < position || tail - ring->known > ring->capacity || tail % OMS_FRAME_ALIGN_BYTES)
             return OMS_CORRUPT;
-        uint8_t *data = ring->base + OMS_RING_HEADER_BYTES;
-        uint64_t header = oms_load(data, at), marker = header >> 32, length = (uint32_t)header;
-        if (oms_load(data, at + 8) != position)
-            return OMS_CORRUPT;
-        if (marker == OMS_WRAP_MARKER && at && length == 0 && position + ring->capacity - at <= tail) {
+        uint8_t *data = ring->base + OMS_RING_DATA_AT;
+        uint64_t header = oms_load(data, at), mark = oms_mark(ring, position), length = (uint32_t)header;
+        if (header == (OMS_WRAP_BIT | mark) && at && position + ring->capacity - at <= tail) {
             ring->position += ring->capacity - at;
             continue;
         }
         uint64_t size = oms_frame_bytes(length);
-        if (marker != OMS_FRAME_MARKER || length > oms_frame_bytes_max(ring) || at + size > ring->capacity ||
+        if (header != (mark | length) || length > oms_frame_bytes_max(ring) || at + size > ring->capacity ||
             position + size > tail)
             return OMS_CORRUPT;
         if (length > room)
@@ -389,7 +388,6 @@ static inline int oms_peek(struct oms_upstream *up, struct oms_report *buffer, s
 static inline void oms_commit(struct oms_upstream *up) {
     up->reports.known = up->reports.position;
     oms_store(up->reports.base, OMS_RING_HEAD_AT, up->reports.position);
-    oms_store(up->reports.base, OMS_RING_COMMITS_AT, ++up->reports.count);
 }
 
 /* Reports come at least once: 0 for one that this process has already had. */

@@ -15,19 +15,19 @@ from typing import NamedTuple
 from ipc import lock, segment
 from ipc.duplex import DUPLEX_MAGIC, DUPLEX_PID_AT, DUPLEX_REPORT_AT, DUPLEX_REQUEST_AT
 from ipc.errors import IpcError, NotOurs, NotThere
-from ipc.ring import RING_CAPACITY_AT, RING_FRAMES_AT, RING_HEAD_AT, RING_HEADER_BYTES, RING_MAGIC, RING_TAIL_AT
+from ipc.ring import RING_CAPACITY_AT, RING_HEAD_AT, RING_HEADER_BYTES, RING_MAGIC, RING_TAIL_AT
 from oms_actors.edges import parked
 from oms_actors.errors import OmsError
 from oms_actors.instance import PARKED, UPSTREAMS, upstream_path
 
 
 class RingDepth(NamedTuple):
-    """What lies in a ring, in bytes, and how many frames were ever put."""
+    """What lies in a ring, its capacity, and what was ever put into it; all in bytes."""
 
     name: str
     depth: int
     capacity: int
-    frames: int
+    put: int
 
 
 class UpstreamFile(NamedTuple):
@@ -67,8 +67,9 @@ def depths(name: str, path: Path) -> Iterator[RingDepth]:
 def _depth(name: str, head: bytes) -> Iterator[RingDepth]:
     if _word(head, 0) == RING_MAGIC:
         capacity = _word(head, RING_CAPACITY_AT)
-        depth = _word(head, RING_TAIL_AT) - _word(head, RING_HEAD_AT)
-        yield RingDepth(name, min(max(depth, 0), capacity), capacity, _word(head, RING_FRAMES_AT))
+        tail = _word(head, RING_TAIL_AT)
+        depth = tail - _word(head, RING_HEAD_AT)
+        yield RingDepth(name, min(max(depth, 0), capacity), capacity, tail)
 
 
 def _word(data: bytes, at: int) -> int:

@@ -172,8 +172,8 @@ def test_rings_show_what_lies_in_them(desk: FakeDesk) -> None:
     client = Duplex.attach_client(path)
     client.requests.try_put(b"y" * 32)
     rings = status.snapshot("desk")["rings"]
-    found = {ring["name"]: (ring["depth"], ring["capacity"], ring["frames"]) for ring in rings}
-    assert found == {"intake-sender": (128, 4096, 1), "upstreams/algo/requests": (48, 4096, 1),
+    found = {ring["name"]: (ring["depth"], ring["capacity"], ring["put"]) for ring in rings}
+    assert found == {"intake-sender": (112, 4096, 112), "upstreams/algo/requests": (48, 4096, 48),
                      "upstreams/algo/reports": (0, 8192, 0)}  # fmt: skip
     client.close()
     writer.close()

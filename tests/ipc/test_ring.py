@@ -33,7 +33,7 @@ class AnyUseOfARing(RuleBasedStateMachine):
         self.put = 0
         self.lying: list[tuple[memoryview, bytes]] = []
 
-    @rule(length=st.integers(0, CAPACITY // 4 - 16))
+    @rule(length=st.integers(0, CAPACITY // 4 - 8))
     def puts(self, length: int) -> None:
         payload = random.Random(self.put).randbytes(length)
         if self.writer.try_put(payload):
@@ -91,11 +91,10 @@ class AnyUseOfARing(RuleBasedStateMachine):
     @precondition(lambda self: not self.published)
     @rule()
     def an_empty_ring_takes_the_largest_frame(self) -> None:
-        self.puts(CAPACITY // 4 - 16)
+        self.puts(CAPACITY // 4 - 8)
 
     @invariant()
     def counts_agree(self) -> None:
-        assert self.writer.frames_put == self.put
         assert 0 <= self.writer.free_bytes() <= CAPACITY
         assert (self.reader.depth_bytes() == 0) == (not self.published)
 
@@ -105,7 +104,7 @@ TestAnyUseOfARingGivesWhatAListWouldGive = AnyUseOfARing.TestCase
 
 
 def test_a_quarter_of_the_ring_fits_at_every_offset() -> None:
-    largest = CAPACITY // 4 - 16
+    largest = CAPACITY // 4 - 8
     for offset in range(0, CAPACITY, 16):
         _, writer, reader = memory_ring()
         while writer.position % CAPACITY != offset:  # walk there in the smallest steps
@@ -120,8 +119,8 @@ def test_a_quarter_of_the_ring_fits_at_every_offset() -> None:
 
 def test_a_frame_above_a_quarter_of_the_ring_is_refused_by_name() -> None:
     _, writer, reader = memory_ring()
-    with pytest.raises(FrameTooLarge, match=r"frame of 241 bytes .* limit 240"):
-        writer.try_put(bytes(241))
+    with pytest.raises(FrameTooLarge, match=r"frame of 249 bytes .* limit 248"):
+        writer.try_put(bytes(249))
     assert reader.peek() is None
 
 
@@ -143,6 +142,31 @@ def test_room_comes_back_with_the_commit_and_not_with_the_peek() -> None:
     assert not writer.try_put(b"x")
     reader.commit()
     assert writer.try_put(b"x")
+
+
+def test_a_frame_of_an_earlier_lap_is_none_of_this_one() -> None:
+    """A tail that went ahead of what was written, as no order of stores on x86-64 lets it."""
+    view, writer, reader = memory_ring()
+    for _ in range(CAPACITY // 64 * 2):  # each place has a frame of the same length from the lap before
+        assert writer.try_put(bytes(56))
+        assert reader.peek()
+        reader.commit()
+    words = view.cast("Q")
+    words[ring.RING_TAIL_AT // 8] += 64
+    with pytest.raises(RingCorrupt, match="in lap 3"):
+        reader.peek()
+
+
+def test_laps_are_counted_anew_after_the_last_one() -> None:
+    view, writer, reader = memory_ring()
+    words = view.cast("Q")
+    words[ring.RING_HEAD_AT // 8] = words[ring.RING_TAIL_AT // 8] = (ring.FRAME_LAPS - 2) * CAPACITY
+    writer, reader = RingWriter(view), RingReader(view)
+    for i in range(200):
+        assert writer.try_put(i.to_bytes(100, "little"))
+        assert reader.peek() == i.to_bytes(100, "little")
+        reader.commit()
+    assert writer.position > ring.FRAME_LAPS * CAPACITY
 
 
 def test_a_frame_that_was_not_published_does_not_exist() -> None:
@@ -185,11 +209,11 @@ def test_an_impossible_head_is_named_to_the_producer() -> None:
         writer.free_bytes()
 
 
-@pytest.mark.parametrize("word", [0, 1], ids=["length", "sequence"])
-def test_a_scribbled_frame_header_is_named(word: int) -> None:
+@pytest.mark.parametrize("bit", [20, 31, 32, 50, 63], ids=["length", "long", "lap", "far lap", "wrap"])
+def test_a_scribbled_frame_header_is_named(bit: int) -> None:
     view, writer, reader = memory_ring()
     writer.try_put(b"frame")
-    view.cast("Q")[ring.RING_HEADER_BYTES // 8 + word] ^= 1 << 20
+    view.cast("Q")[ring.RING_DATA_AT // 8] ^= 1 << bit
     with pytest.raises(RingCorrupt):
         reader.peek()
 
@@ -231,7 +255,7 @@ def test_another_version_is_refused_and_names_both() -> None:
         RingWriter(view)
 
 
-@pytest.mark.parametrize("capacity", [0, 960, 1000, 1025])
+@pytest.mark.parametrize("capacity", [0, 960, 1000, 1025, (1 << 34) + 64])
 def test_a_capacity_that_cannot_work_is_refused(capacity: int) -> None:
     with pytest.raises(ValueError, match="multiple of 64"):
         region_bytes(capacity)
