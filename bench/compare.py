@@ -6,23 +6,41 @@ from typing import Any
 
 LEAST_PERCENT = 5.0
 
-def compare(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each figure that both documents have: medians, change in %, and whether that is more than noise.
 
-    `verdict`: "better" or "worse" only if the ranges of the runs do not overlap, and by at least 5 %; else "same".
+def compare(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for each figure that both documents have, of the same bench with the same configuration: medians, change
+    in %, and whether that is more than noise.
+
+    `verdict`: "better" or "worse" only if the ranges of the runs do not overlap, and by at least 5 %; "unsure" if that
+    is so and one of them is a single run, whose noise nobody knows; else "same".
     """
-    before = {(found["bench"], metric["name"]): metric for found in old["benches"] for metric in found["metrics"]}
+    before = {found["name"]: found for found in old["benches"]}
     rows = []
     for found in new["benches"]:
+        then = before.get(found["name"])
+        if then is None or then["config"] != found["config"]:
+            continue
+        known = {metric["name"]: metric for metric in then["metrics"]}
         for metric in found["metrics"]:
-            known = before.get((found["bench"], metric["name"]))
-            if known is not None and metric["better"] != "neither":
+            if metric["better"] != "neither" and metric["name"] in known:
+                other = known[metric["name"]]
                 rows.append({
-                    "bench": found["bench"], "name": metric["name"], "unit": metric["unit"], "old": known["median"],
-                    "new": metric["median"], "change_percent": _change(known["median"], metric["median"]),
-                    "verdict": _verdict(known, metric),
+                    "bench": found["name"], "name": metric["name"], "unit": metric["unit"], "old": other["median"],
+                    "new": metric["median"], "change_percent": _change(other["median"], metric["median"]),
+                    "verdict": _verdict(other, metric),
                 })  # fmt: skip
     return rows
+
+
+def not_comparable(old: dict[str, Any], new: dict[str, Any]) -> dict[str, str]:
+    """Of the benches that both documents have, those that ran with another configuration, and what was different."""
+    before = {found["name"]: found["config"] for found in old["benches"]}
+    found = {}
+    for bench in new["benches"]:
+        then, now = before.get(bench["name"], bench["config"]), bench["config"]
+        if other := [key for key in {**then, **now} if then.get(key) != now.get(key)]:
+            found[bench["name"]] = ", ".join(f"{key} {then.get(key)} → {now.get(key)}" for key in other)
+    return found
 
 
 def _change(old: float, new: float) -> float | None:
@@ -30,10 +48,10 @@ def _change(old: float, new: float) -> float | None:
 
 
 def _verdict(old: dict[str, Any], new: dict[str, Any]) -> str:
-    if abs(_change(old["median"], new["median"]) or 0.0) < LEAST_PERCENT:
+    above, below = new["min"] > old["max"], new["max"] < old["min"]
+    change = _change(old["median"], new["median"])
+    if not (above or below) or (change is not None and abs(change) < LEAST_PERCENT):
         return "same"
-    if new["min"] > old["max"]:
-        return "better" if new["better"] == "higher" else "worse"
-    if new["max"] < old["min"]:
-        return "worse" if new["better"] == "higher" else "better"
-    return "same"
+    if min(len(old["runs"]), len(new["runs"])) < 2:
+        return "unsure"
+    return "better" if above == (new["better"] == "higher") else "worse"

@@ -72,6 +72,14 @@ class SleepingRing(Ring):
         super().__init__(look_ns=0)
 
 
+class CopyingRing(Ring):
+    """The same, but its reader gets copies, as an upstream does."""
+
+    def reader(self) -> Callable[[], Sequence[bytes | memoryview]]:
+        take = super().reader()
+        return lambda: [bytes(frame) for frame in take()]
+
+
 class FasterFifo(Link):
     def __init__(self) -> None:
         self.queue = faster_fifo.Queue(CAPACITY_BYTES, loads=bytes, dumps=bytes)

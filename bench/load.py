@@ -15,6 +15,7 @@ from collections import Counter
 from time import monotonic, monotonic_ns, sleep
 from typing import Any
 
+from bench.rows import PRICE, QUANTITY
 from ipc.proc import fine_timers
 from oms_actors.messages import ExecType, Kind, NewOrder
 from oms_actors.record import AT_ACCOUNT, AT_CLIENT_ORDER_ID, REPORT_BYTES, REQUEST_BYTES, encode
@@ -31,7 +32,7 @@ def encoded(prefix: str, first: int, count: int, symbol: str = "AAPL") -> bytes:
     """`count` NEW requests; ids `<prefix>00000001` …; every other one sells."""
     halves = []
     for side in ("BUY", "SELL"):
-        order = NewOrder(client_order_id="0", symbol=symbol, side=side, quantity=100, price="585.33")
+        order = NewOrder(client_order_id="0", symbol=symbol, side=side, quantity=QUANTITY, price=PRICE)
         record = encode(order)
         at = AT_CLIENT_ORDER_ID
         head = record[:AT_ACCOUNT] + record[AT_ACCOUNT:at] + prefix.encode()

@@ -35,6 +35,10 @@ class Options:
         """How many orders."""
         return self.orders or (tiny if self.tiny else default)
 
+    def each(self, shares: int, default: int, tiny: int) -> int:
+        """How many orders for each of so many, at least one."""
+        return max(1, self.count(default, tiny) // shares)
+
     def duration(self, default: float, tiny: float) -> float:
         """Seconds of a run."""
         return self.seconds or (tiny if self.tiny else default)

@@ -10,10 +10,9 @@ is measured beside it.
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from time import monotonic_ns
 
+from bench import rows
 from bench.desk import Desk, config_of, running
 from bench.host import fdatasync_us
 from bench.load import Load
@@ -28,7 +27,7 @@ ADAPTER = "bench.adapters:NullVenue"
 
 def bench(options: Options, durability: str = "process", upstreams: int = 2) -> Finding:
     """Several runs."""
-    orders = options.count(200_000, 2_000)
+    orders = options.each(upstreams, 200_000, 2_000) * upstreams
     finding = Finding(f"order_path_{durability}", f"order path: submit → answer journalled, {durability}")
     finding.config = {
         "orders": orders, "upstreams": upstreams, "durability": durability, "throttle": "open",
@@ -38,7 +37,7 @@ def bench(options: Options, durability: str = "process", upstreams: int = 2) -> 
         with running(config_of(durability=durability, adapter=ADAPTER), options.folder) as desk:
             finding.add("fdatasync", "µs", fdatasync_us(desk.data_dir), "neither")
             run(desk, finding, orders, upstreams)
-    finding.checked = ["each order acknowledged once, to its upstream", "each has its rows in the database"]
+    finding.checked = ["each order acknowledged once, to its upstream", "each has its rows in the database, as ordered"]
     return finding
 
 
@@ -66,7 +65,7 @@ def run(desk: Desk, finding: Finding, orders: int, upstreams: int) -> None:
             load.kill()
     if any(each["reports"].get(name) != share for each in found for name in REPORTS):
         raise WrongAnswer(f"each upstream submitted {share} orders, they got {[each['reports'] for each in found]}")
-    check_rows(desk, total)
+    rows.check(desk.database, total, TABLES, filled=False)
     began_ns = min(each["began_ns"] for each in found)
     answered_ns = min(answered_ns, max(each["answered_ns"] for each in found))
     finding.add("order path", "orders/s", total / (answered_ns - began_ns) * 1e9)
@@ -75,15 +74,6 @@ def run(desk: Desk, finding: Finding, orders: int, upstreams: int) -> None:
     finding.add("drained after", "s", max(0, drained_ns) / 1e9, "lower")
     for role in ("sender", "intake"):
         finding.add(f"cpu of {role}", "ns/order", (cpu_s[role] - before[role]) / total * 1e9, "lower")
-
-
-def check_rows(desk: Desk, total: int) -> None:
-    """One row per order in each table."""
-    with closing(sqlite3.connect(f"file:{desk.database}?mode=ro", uri=True)) as database:
-        for table in TABLES:
-            found = database.execute(f"SELECT count(*), count(DISTINCT order_number) FROM {table}").fetchone()
-            if found != (total, total):
-                raise WrongAnswer(f"{table} has (rows, orders) {found}, must be {total}")
 
 
 if __name__ == "__main__":

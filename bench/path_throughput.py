@@ -10,10 +10,9 @@ orders that were submitted is a wrong answer. Requests are encoded beforehand.
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from typing import Any
 
+from bench import rows as database_rows
 from bench.desk import Desk, config_of, running
 from bench.load import Load
 from bench.measure import Finding, Options, WrongAnswer
@@ -27,7 +26,7 @@ FRAME = 512
 
 def bench(options: Options, upstreams: int = 2, durability: str = "process", day: int = 0) -> Finding:
     """Several runs; with `day` one run of so many orders."""
-    orders = options.count(day or 200_000, 2_000)
+    orders = options.each(upstreams, day or 200_000, 2_000) * upstreams
     finding = Finding("path", f"whole path: submit → rows committed{f', {orders:,} orders in one run' if day else ''}")
     finding.config = {
         "orders": orders, "upstreams": upstreams, "durability": durability, "throttle": "open",
@@ -39,7 +38,7 @@ def bench(options: Options, upstreams: int = 2, durability: str = "process", day
     finding.checked = [
         "the venue got, acknowledged and filled each order once",
         "each upstream got exactly its reports",
-        "each order has one row in each table and is filled",
+        "each order has one row in each table, and is filled as ordered",
     ]
     return finding
 
@@ -100,21 +99,9 @@ def check(desk: Desk, found: list[dict[str, Any]]) -> None:
     venue = {name: desk.counter("venue", name) for name in ("new", "acks", "fills", "duplicates", "resends")}
     if venue != {"new": total, "acks": total, "fills": total, "duplicates": 0, "resends": 0}:
         raise WrongAnswer(f"the venue saw {venue} of {total} orders")
-    check_rows(desk, total)
+    database_rows.check(desk.database, total, TABLES, filled=True)
     if desk.restarts():
         raise WrongAnswer(f"a process died: {desk.health()}")
-
-
-def check_rows(desk: Desk, total: int) -> None:
-    """One row per order in each table, and every order filled."""
-    with closing(sqlite3.connect(f"file:{desk.database}?mode=ro", uri=True)) as database:
-        for table in TABLES:
-            rows, distinct = database.execute(f"SELECT count(*), count(DISTINCT order_number) FROM {table}").fetchone()
-            if (rows, distinct) != (total, total):
-                raise WrongAnswer(f"{table} has {rows} rows of {distinct} orders, must be {total}")
-        filled = database.execute("SELECT count(*) FROM orders WHERE ord_status = 50").fetchone()[0]
-        if filled != total:
-            raise WrongAnswer(f"{filled} of {total} orders are filled")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def bench(options: Options) -> Finding:
         for upstreams in UPSTREAMS[:2] if options.tiny else UPSTREAMS:
             one = Finding("path", "")
             with running(config_of(), options.folder) as desk:
-                times_s = path_throughput.run(desk, one, orders, upstreams)
+                times_s = path_throughput.run(desk, one, max(1, orders // upstreams) * upstreams, upstreams)
             finding.add(f"{upstreams} upstreams" if upstreams > 1 else "1 upstream", "orders/s", one["committed"].best)
             if upstreams > 1:
                 finding.add(f"{upstreams} served alike", "%", 100 * min(times_s) / max(times_s))

@@ -4,27 +4,32 @@
 
 The ring against faster-fifo, multiprocessing.Queue and a pipe in the same run; the first two in turn, several times,
 and the ratio is that of two turns one right after the other, for a machine's speed may change from second to second.
-The consumer checks every frame's number (they are made beforehand and repeat), its length, and how many there were in
-the end. It looks at the ring's frames where they lie, as the desk's own processes do; the other links know only copies.
+The consumer checks every frame's number (they are made beforehand and repeat), its length, how many there were in the
+end, and now and then every byte. It looks at the ring's frames where they lie, as the desk's own processes do; the
+other links know only copies. "ring, copied" is the same ring with a copy of each frame, as upstreams get them.
 """
 
 from __future__ import annotations
 
+import random
 import struct
 import time
 
 from bench.host import keep_memory
-from bench.links import LINKS, RECORD_BYTES, Link, Other
+from bench.links import LINKS, RECORD_BYTES, CopyingRing, Link, Other
 from bench.measure import Finding, Options, WrongAnswer
 from bench.program import main
 
 RECORDS_PER_FRAME = (1, 16, 128, 1024)
-OURS, PEER, TURNS = "ring", "faster-fifo", 3
+OURS, COPIED, PEER, TURNS = "ring", "ring, copied", "faster-fifo", 3
+ALL = {**LINKS, COPIED: CopyingRing}
 PAUSE_S = 20e-6
 """A producer waits so long while its link is full."""
 NUMBER = struct.Struct("<Q")
 PREPARED, PREPARED_BYTES = 64, 1 << 20
 """Frames made beforehand, so few that they stay in the cache: making them would cost more than many a link."""
+LOOK_EVERY = 64
+"""Of so many frames one is compared to the last byte; else that would be what is measured."""
 
 
 def bench(options: Options) -> Finding:
@@ -35,25 +40,26 @@ def bench(options: Options) -> Finding:
     finding.config = {"record": f"{RECORD_BYTES} bytes", "seconds": seconds}
     for _ in range(options.repeats()):
         for records in RECORDS_PER_FRAME:
-            for name in [OURS, PEER] * turns + [name for name in LINKS if name not in (OURS, PEER)]:
+            for name in [OURS, PEER] * turns + [name for name in ALL if name not in (OURS, PEER)]:
                 finding.add(f"{name}, {records} a frame", "records/s", measure(name, records, seconds))
             ours, peers = (finding[f"{name}, {records} a frame"].values[-turns:] for name in (OURS, PEER))
             for mine, other in zip(ours, peers, strict=True):
                 finding.add(f"{OURS} against {PEER}, {records} a frame", "×", mine / other)
-    finding.checked = ["every frame once, in order, of the right length"]
+    finding.checked = ["every frame once, in order, of the right length; one in 64 byte by byte"]
     return finding
 
 
-def prepared(records: int) -> int:
-    """How many frames there are."""
-    return max(2, min(PREPARED, PREPARED_BYTES // (records * RECORD_BYTES)))
+def prepared(records: int, seed: int = 7) -> list[bytes]:
+    """Frames that begin with their number and go on at random."""
+    size = records * RECORD_BYTES
+    noise = random.Random(seed)
+    count = max(2, min(PREPARED, PREPARED_BYTES // size))
+    return [number.to_bytes(8, "little") + noise.randbytes(size - 8) for number in range(count)]
 
 
-def produce(link: Link, records: int, seconds: float) -> None:
-    """Numbered frames for `seconds`, then a short one that says how many there were."""
+def produce(link: Link, frames: list[bytes], seconds: float) -> None:
+    """The frames, again and again for `seconds`, then a short one that says how many there were."""
     put = link.writer()
-    padding = bytes(records * RECORD_BYTES - 8)
-    frames = [number.to_bytes(8, "little") + padding for number in range(prepared(records))]
     count = 0
     deadline = time.perf_counter() + seconds
     while not count or time.perf_counter() < deadline:
@@ -65,10 +71,11 @@ def produce(link: Link, records: int, seconds: float) -> None:
     link.finish()
 
 
-def consume(link: Link, records: int) -> float:
+def consume(link: Link, frames: list[bytes], records: int) -> float:
     """Records per second."""
     take, number_of = link.reader(), NUMBER.unpack_from
-    size, kinds, expected, began = records * RECORD_BYTES, prepared(records), 0, 0.0
+    size, kinds, expected, began = len(frames[0]), len(frames), 0, 0.0
+    looked_at, look_from = 0, 0  # the kind that is looked at closely next, and not before which frame
     while True:
         for frame in take():
             (number,) = number_of(frame)
@@ -78,15 +85,19 @@ def consume(link: Link, records: int) -> float:
                 began = time.perf_counter()
             if number != expected % kinds or len(frame) != size:
                 raise WrongAnswer(f"frame {expected} is wrong: {bytes(frame[:16])!r}, {len(frame)} bytes")
+            if number == looked_at and expected >= look_from:
+                if bytes(frame) != frames[number]:
+                    raise WrongAnswer(f"frame {expected} has other bytes than were put")
+                looked_at, look_from = (number + 1) % kinds, expected + LOOK_EVERY
             expected += 1
 
 
 def measure(name: str, records: int, seconds: float) -> float:
     """One link, one frame size."""
-    link = LINKS[name]()
+    link, frames = ALL[name](), prepared(records)
     try:
-        with Other(lambda: produce(link, records, seconds)):
-            return consume(link, records)
+        with Other(lambda: produce(link, frames, seconds)):
+            return consume(link, frames, records)
     finally:
         link.close()
 

@@ -4,9 +4,10 @@
 
 Open loop: orders are submitted when they are due, whatever became of those before. A rate is *sustained* if the
 upstreams could submit it and none found its ring full, if what is on its way between two stages does not grow through
-the second half of the run, and if the last row is committed soon after the last order. What is not sustained is tried
-once more, for a machine may stumble. The search doubles until a rate is not sustained, then halves the interval. Every
-order of every run is accounted for as in `path_throughput`.
+the second half of the run by more than a quarter of a second's orders, and if the last row is committed within a second
+of the last order. What is not sustained is tried once more, for a machine may stumble. The search doubles until a rate
+is not sustained, then halves the interval; what it has found must then hold for five times as long, or the next lower
+rate must. Every order of every run is accounted for as in `path_throughput`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ from bench.measure import Finding, Options
 FRAMES_PER_S = 500
 """Each upstream submits so often, at most."""
 SAMPLE_S = 0.05
-DRAIN_S_MAX = 0.5
+DRAIN_S_MAX = 1.0
 """Sustained means: committed so soon after the last submit."""
+GROWTH_S_MAX = 0.25
+"""Sustained means: a backlog grows by less than so many seconds' orders through the second half of the run."""
 RATIO = 1.1
-"""The search ends when the interval is this narrow."""
+"""The search ends when the interval is this narrow; what does not hold for long is lowered by it."""
+PROOF = 5
+"""What was found must hold for so many times as long."""
 TRIES = 2
 SUBMITTED_MIN = 0.95
 """Of the rate, by the upstreams."""
@@ -45,6 +50,7 @@ class Trial:
     """One rate. `backlog`: by stage, orders on their way at each sample."""
 
     rate: int
+    seconds: float = 0.0
     achieved: float = 0.0
     drained_s: float = 0.0
     full: int = 0
@@ -64,11 +70,12 @@ class Trial:
         return self.gives_way() is None and self.drained_s <= DRAIN_S_MAX
 
     def gives_way(self) -> int | None:
-        """The stage whose backlog grows most, if one grows by more than a tenth of the rate; the first one if a ring
-        was full, or if not all could be submitted in time. None: nowhere does it stop."""
+        """The stage whose backlog grows most, if one grows too much; the first one if a ring was full, or if not all
+        could be submitted in time. None: nowhere does it stop."""
         growths = [self.growth(stage) for stage in range(len(STAGES))]
         worst = max(range(len(STAGES)), key=growths.__getitem__)
-        if growths[worst] > self.rate / 10:
+        half_s = SAMPLE_S * len(self.backlog[worst]) / 2
+        if growths[worst] * half_s > self.rate * GROWTH_S_MAX:
             return worst
         return 0 if self.full or self.achieved < SUBMITTED_MIN * self.rate else None
 
@@ -79,14 +86,18 @@ class Trial:
             full = f" (full {self.full} times)" if self.full else ""
             return f"{': '.join(STAGES[stage])}{full}"
         if self.drained_s > DRAIN_S_MAX:
-            return f"nothing grew without end, but the last row came {self.drained_s:.1f} s after the last order"
+            waiting = [median(found[-len(found) // 4 :] or [0]) for found in self.backlog]
+            most = STAGES[max(range(len(STAGES)), key=waiting.__getitem__)]
+            late = f"the last row came {self.drained_s:.1f} s after the last order"
+            return f"nothing grew without end, but {late}; most was waiting in {': '.join(most)}"
         return "sustained"
 
     def document(self) -> dict[str, Any]:
         stage = self.gives_way()
         return {
-            "rate": self.rate, "sustained": self.sustained, "achieved": round(self.achieved), "ring_full": self.full,
-            "drained_s": round(self.drained_s, 3), "gives_way": None if stage is None else STAGES[stage][0],
+            "rate": self.rate, "seconds": self.seconds, "sustained": self.sustained,
+            "achieved": round(self.achieved), "ring_full": self.full, "drained_s": round(self.drained_s, 3),
+            "gives_way": None if stage is None else STAGES[stage][0],
             "backlog_max": {name: max(found, default=0) for (name, _), found in zip(STAGES, self.backlog, strict=True)},
         }  # fmt: skip
 
@@ -97,24 +108,27 @@ def search(
     """The highest sustained rate and the first that is not, with all trials."""
     trials: list[Trial] = []
 
-    def works(rate: int) -> bool:
+    seconds = options.duration(3.0, 0.3)
+
+    def works(rate: int, seconds: float = seconds) -> bool:
         for _ in range(1 if options.tiny else TRIES):
-            trials.append(trial(options, rate, upstreams, durability))
+            trials.append(trial(options, rate, seconds, upstreams, durability))
             on_trial(trials[-1])
             if trials[-1].sustained:
                 return True
         return False
 
-    low, high = 0, options.rate or (500 if options.tiny else 20_000)
-    while works(high) and not options.tiny:
-        low, high = high, 2 * high
-    while not options.tiny and (high > RATIO * low if low else high > 1_000):
-        middle = (low + high) // 2
-        low, high = (middle, high) if works(middle) else (low, middle)
-    works_at = {trial.rate for trial in trials if trial.sustained}
-    broken = min((trial for trial in trials if trial.rate not in works_at), key=lambda trial: trial.rate, default=None)
+    rate = options.rate or (500 if options.tiny else 20_000)
+    if options.tiny:
+        sustained = rate if works(rate) else 0
+    else:
+        sustained = found = _highest(works, rate)
+        while sustained and not works(sustained, PROOF * seconds):
+            sustained = int(sustained / RATIO) if sustained > found / 4 else 0
+    beyond = [trial for trial in trials if trial.rate > sustained and not trial.sustained]
+    broken = min(beyond, key=lambda trial: (trial.rate, -trial.seconds), default=None)
     return {
-        "sustained": max(works_at, default=0),
+        "sustained": sustained,
         "first_not_sustained": broken.rate if broken else None,
         "gives_way": broken.verdict() if broken else None,
         "upstreams": upstreams, "durability": durability,
@@ -122,10 +136,20 @@ def search(
     }  # fmt: skip
 
 
-def trial(options: Options, rate: int, upstreams: int, durability: str) -> Trial:
-    """One rate on a fresh desk."""
-    found = Trial(rate)
-    seconds = options.duration(3.0, 0.3)
+def _highest(works: Callable[[int], bool], start: int) -> int:
+    """The highest rate that works, to within `RATIO`; 0 if none above 1,000 does."""
+    low, high = 0, start
+    while works(high):
+        low, high = high, 2 * high
+    while high > RATIO * low if low else high > 1_000:
+        middle = (low + high) // 2
+        low, high = (middle, high) if works(middle) else (low, middle)
+    return low
+
+
+def trial(options: Options, rate: int, seconds: float, upstreams: int, durability: str) -> Trial:
+    """One rate for so long on a fresh desk."""
+    found = Trial(rate, seconds)
     share = max(1, int(rate * seconds / upstreams))
     frame = max(1, rate // upstreams // FRAMES_PER_S)
     with running(config_of(durability=durability), options.folder) as desk:

@@ -73,7 +73,10 @@ def bench(
     busy, failed = extra.pop("busy_elsewhere"), extra["failed"]
     found = report.document(findings, _host(folder) | {"busy_elsewhere": busy}) | extra
     if old is not None:
-        found["compared"] = _compared(old, found)
+        from bench.compare import compare as compared
+        from bench.compare import not_comparable
+
+        found["compared"], found["not_comparable"] = compared(old, found), not_comparable(old, found)
     if html is not None:
         from bench.page import html as page
 
@@ -199,20 +202,15 @@ def _make_places(html: Path | None, hlog: Path | None) -> None:
 
 def _before(path: Path) -> dict[str, Any]:
     """An earlier document."""
-    from bench.compare import compare
+    from bench.compare import compare, not_comparable
 
     try:
         old: dict[str, Any] = jsons.loads(path.read_text().strip().splitlines()[-1])
         compare(old, old)
-    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        not_comparable(old, old)
+    except (OSError, ValueError, IndexError, KeyError, TypeError, AttributeError):
         usage(f"--compare {path}: is not what `oms bench --json` wrote")
     return old
-
-
-def _compared(old: dict[str, Any], found: dict[str, Any]) -> list[dict[str, Any]]:
-    from bench.compare import compare
-
-    return compare(old, found)
 
 
 @contextmanager
@@ -259,6 +257,8 @@ def _show(found: dict[str, Any]) -> None:
             (row["bench"], row["name"], row["old"], row["new"], row["change_percent"], row["verdict"])
             for row in found["compared"] if row["verdict"] != "same"
         ), right=("then", "now", "change %"))  # fmt: skip
+    for name, what in found.get("not_comparable", {}).items():
+        note(f"{name}: not compared, it ran with another configuration ({what})")
     measured = [row for row in found["goals"] if row["measured"] is not None]
     if measured:
         table("Goals", ("what", "measured", "floor", "aim", "unit", "verdict"), (

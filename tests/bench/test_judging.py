@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench import stress
-from bench.compare import compare
+from bench.compare import compare, not_comparable
 from bench.desk_throttle import judge
 from bench.goals import GOALS, table
 from bench.measure import Finding, Latencies, Metric, Options, WrongAnswer
@@ -56,22 +56,37 @@ def test_the_ratio_of_power_to_process_needs_both() -> None:
     assert [row["measured"] for row in table({"power": runs["power"]}) if row["unit"] == "%"] == [None]
 
 
-def document(values: list[float], better: str = "higher") -> dict[str, Any]:
-    found = Finding("b", "b")
+def document(values: list[float], better: str = "higher", name: str = "b", **config: int) -> dict[str, Any]:
+    found = Finding("b", "b", config=config)
     found.metrics["m"] = Metric("m", "u", values, better)  # type: ignore[arg-type]
-    return {"benches": [found.document()]}
+    return {"benches": [found.document() | {"name": name}]}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "better", "verdict"),
     [([10, 11], [20, 21], "higher", "better"), ([10, 11], [20, 21], "lower", "worse"),
-     ([10, 20], [15, 30], "higher", "same"), ([100], [101], "higher", "same"), ([20], [10], "lower", "better")],
+     ([10, 20], [15, 30], "higher", "same"), ([100], [101], "higher", "same"), ([20], [10], "lower", "unsure"),
+     ([20, 20], [10, 10], "lower", "better"), ([100, 100], [94], "higher", "unsure"),
+     ([0, 0], [5, 6], "lower", "worse"),
+     ([0, 0], [0, 0], "lower", "same")],
 )  # fmt: skip
 def test_a_change_counts_if_the_runs_do_not_overlap(
     old: list[float], new: list[float], better: str, verdict: str
 ) -> None:
     (row,) = compare(document(old, better), document(new, better))
     assert row["verdict"] == verdict
+
+
+def test_two_benches_of_one_kind_are_compared_each_with_itself() -> None:
+    both = {"benches": document([1, 2], name="path")["benches"] + document([10, 20], name="path_day")["benches"]}
+    assert [(row["bench"], row["verdict"]) for row in compare(both, both)] == [("path", "same"), ("path_day", "same")]
+
+
+def test_what_ran_with_another_configuration_is_not_compared() -> None:
+    small, large = document([1, 1], orders=2_000), document([9, 9], orders=200_000)
+    assert (compare(small, large), compare(large, small)) == ([], [])
+    assert not_comparable(small, large) == {"b": "orders 2000 → 200000"}
+    assert not_comparable(small, small) == {}
 
 
 def test_a_window_over_the_limit_is_a_wrong_answer() -> None:
@@ -118,23 +133,35 @@ def test_stress_names_the_first_ring_where_not_all_could_be_submitted(difference
 
 
 def test_stress_says_how_late_the_last_row_came() -> None:
-    trial = calm(drained_s=0.8)
+    trial = calm(drained_s=1.2)
+    trial.backlog[3] = [900] * 6
     assert not trial.sustained
-    assert "0.8 s after the last order" in trial.verdict()
+    assert "1.2 s after the last order; most was waiting in journals → database" in trial.verdict()
 
 
 def test_stress_tries_once_more_what_was_not_sustained(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def trial(options: Options, rate: int, upstreams: int, durability: str) -> Trial:
+    def trial(options: Options, rate: int, seconds: float, upstreams: int, durability: str) -> Trial:
         tried.append(rate)
-        late = 0.0 if rate < 100_000 and tried.count(rate) == 2 else 0.8
-        return Trial(rate, achieved=rate, drained_s=late)
+        late = 0.0 if rate < 100_000 and tried.count(rate) % 2 == 0 else 1.2
+        return Trial(rate, seconds, achieved=rate, drained_s=late)
 
     monkeypatch.setattr(stress, "trial", trial)
     found = stress.search(Options(rate=50_000), 2, "process")
     assert 90_000 < found["sustained"] < 100_000 <= found["first_not_sustained"]
-    assert max(map(tried.count, tried)) == 2
+    assert {tried.count(rate) for rate in tried if rate >= 100_000} == {2}
+
+
+def test_stress_believes_a_rate_only_if_it_holds_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trial(options: Options, rate: int, seconds: float, upstreams: int, durability: str) -> Trial:
+        held = rate < (100_000 if seconds == 3.0 else 70_000)
+        return Trial(rate, seconds, achieved=rate, drained_s=0.0 if held else 1.2)
+
+    monkeypatch.setattr(stress, "trial", trial)
+    found = stress.search(Options(rate=50_000), 2, "process")
+    assert 60_000 < found["sustained"] < 70_000 <= found["first_not_sustained"] < 80_000
+    assert max(each["seconds"] for each in found["trials"] if each["rate"] == found["sustained"]) == 15.0
 
 
 def test_latencies_keep_their_percentiles() -> None:
