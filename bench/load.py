@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import resource
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -145,10 +146,14 @@ class Load:
 
     def __init__(self, instance: str, name: str, **question: Any) -> None:
         self.name = name
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "bench.load", instance, name, json.dumps(question)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the child inherits it, until it is in main
+        try:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "bench.load", instance, name, json.dumps(question)], stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     @property
     def pid(self) -> int:
@@ -187,7 +192,10 @@ def _say(line: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """The child: instance, name and question."""
+    """The child: instance, name and question. Ctrl-C, which reaches all of a terminal's processes, ends it without a
+    word: the parent has something to say."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     instance, name, question = arguments[0], arguments[1], json.loads(arguments[2])
     with Upstream.attach(instance, name, timeout=30.0) as upstream:
         found = paced(upstream, **question) if "rate" in question else flood(upstream, **question)

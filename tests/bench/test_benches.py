@@ -25,6 +25,7 @@ from bench import (
     rows,
 )
 from bench.links import Link, Ring
+from bench.load import Load
 from bench.markdown import markdown, replaced
 from bench.measure import Finding, Options, WrongAnswer
 from bench.page import html
@@ -186,6 +187,17 @@ def test_a_bug_in_one_bench_takes_nothing_from_the_others(
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["failed"] == {"upstreams": "RuntimeError: upstream up0 ended with -9"}
     assert [each["name"] for each in found["benches"]] == ["machine", "journal"]
+
+
+@pytest.mark.process
+def test_ctrl_c_ends_an_upstream_without_a_word(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with rig(tmp_path) as made:
+        load = Load(made.resolved.instance, "up0", orders=1, frame=1, reports_per_order=1)
+        load.ready()
+        os.kill(load.pid, signal.SIGINT)
+        with pytest.raises(RuntimeError, match=f"ended with -{signal.SIGINT:d}"):
+            load.result()
+    assert capfd.readouterr().err == ""
 
 
 def test_the_ordinary_output_says_on_what_it_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
