@@ -60,7 +60,8 @@ def bench(
     """Measure throughput, latency and everything else that there are goals for.
 
     Every bench checks its own answer and fails on a wrong one. `oms bench stress` searches the highest rate that the
-    whole path sustains and says what gives way first. Close other programs before: the noise is in the output.
+    whole path sustains and says what gives way first. Close other programs before: the noise is in the output. Ctrl-C
+    ends it with what the benches before have found.
     """
     measure, report = _benches()
     wanted = measure.Options(runs=runs, rate=rate, seconds=duration, orders=orders, tiny=tiny, folder=folder)
@@ -135,30 +136,38 @@ def _run(
     findings: dict[str, Finding] = {"machine": machine.finding()}
     failed: dict[str, str] = {}  # a wrong answer in one bench says nothing about the others
     extra: dict[str, Any] = {"busy_elsewhere": _busy(), "failed": failed}
-    with _progress(benches) as step:
-        for each in benches:
-            machine.sample(findings["machine"], sleeps)
-            began = time.monotonic()
-            step(each, None)
-            try:
-                findings[each.name] = found = each.run(wanted)
-                found.seconds = time.monotonic() - began
-            except WrongAnswer as error:
-                failed[each.name] = f"wrong answer: {error}"
-            except (Failed, OmsError) as error:
-                failed[each.name] = str(error)
-            except Exception as error:  # a bug, ours or the machine's: the others go on
-                failed[each.name] = f"{type(error).__name__}: {error}"
-            step(each, time.monotonic() - began)
-    if STRESS in names:
+    under_way = ""
+    try:
+        with _progress(benches) as step:
+            for each in benches:
+                under_way = each.name
+                machine.sample(findings["machine"], sleeps)
+                began = time.monotonic()
+                step(each, None)
+                try:
+                    findings[each.name] = found = each.run(wanted)
+                    found.seconds = time.monotonic() - began
+                except WrongAnswer as error:
+                    failed[each.name] = f"wrong answer: {error}"
+                except (Failed, OmsError) as error:
+                    failed[each.name] = str(error)
+                except Exception as error:  # a bug, ours or the machine's: the others go on
+                    failed[each.name] = f"{type(error).__name__}: {error}"
+                step(each, time.monotonic() - began)
+        under_way = STRESS if STRESS in names else "machine"
         machine.sample(findings["machine"], sleeps)
-        try:
-            findings[STRESS], extra[STRESS] = _stress(wanted, upstreams, durability)
-        except WrongAnswer as error:
-            failed[STRESS] = f"wrong answer: {error}"
-        except Exception as error:
-            failed[STRESS] = f"{type(error).__name__}: {error}"
-    machine.sample(findings["machine"], sleeps)
+        if STRESS in names:
+            try:
+                findings[STRESS], extra[STRESS] = _stress(wanted, upstreams, durability)
+            except WrongAnswer as error:
+                failed[STRESS] = f"wrong answer: {error}"
+            except Exception as error:
+                failed[STRESS] = f"{type(error).__name__}: {error}"
+            machine.sample(findings["machine"], sleeps)
+    except KeyboardInterrupt:
+        if not (failed or findings.keys() - {"machine"}):  # there is nothing to show
+            raise
+        failed[under_way] = "interrupted"
     return findings, extra
 
 

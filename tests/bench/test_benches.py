@@ -189,6 +189,31 @@ def test_a_bug_in_one_bench_takes_nothing_from_the_others(
     assert [each["name"] for each in found["benches"]] == ["machine", "journal"]
 
 
+def test_ctrl_c_takes_nothing_from_the_benches_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book, journal = (next(each for each in SUITE if each.name == name) for name in ("book", "journal"))
+    right = type(journal).run
+
+    def interrupted(self: Bench, options: Options) -> Finding:
+        if self is journal:
+            return right(self, options)
+        assert self is book, "it goes on"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(journal), "run", interrupted)
+    assert run(["bench", "journal", "book", "venue", "--tiny", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["failed"] == {"book": "interrupted"}
+    assert [each["name"] for each in found["benches"]] == ["machine", "journal"]
+    assert run(["bench", "journal", "book", "venue", "--tiny"]) == 1
+    said = capsys.readouterr()
+    assert "journal append, 128 a frame" in said.out
+    assert said.err.endswith("oms: book: interrupted\n")
+    assert run(["bench", "book", "venue", "--tiny"]) == 1
+    assert capsys.readouterr().err.endswith("oms: interrupted\n")
+
+
 @pytest.mark.process
 def test_ctrl_c_ends_an_upstream_without_a_word(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with rig(tmp_path) as made:
