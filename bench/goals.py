@@ -19,19 +19,23 @@ Findings = Mapping[str, Finding]
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """`measure` gives the figure, or None if its benches did not run; `higher`: more is better."""
+    """`measure` gives the figure, or None if its benches (of the suite) did not run; `higher`: more is better."""
 
     what: str
     unit: str
     floor: Callable[[Findings], float]
     aim: Callable[[Findings], float]
     measure: Callable[[Findings], float | None]
+    benches: tuple[str, ...]
     higher: bool = True
 
     def judge(self, findings: Findings) -> dict[str, Any]:
         """The row of the table."""
         measured = self.measure(findings)
-        row: dict[str, Any] = {"what": self.what, "unit": self.unit, "measured": measured, "verdict": "not measured"}
+        row: dict[str, Any] = {
+            "what": self.what, "unit": self.unit, "benches": list(self.benches), "measured": measured,
+            "verdict": "not measured",
+        }  # fmt: skip
         if measured is None:
             return row | {"floor": None, "aim": None}
         floor, aim = self.floor(findings), self.aim(findings)
@@ -57,7 +61,7 @@ def _median(bench: str, metric: str) -> Callable[[Findings], float | None]:
 
 
 def _simple(what: str, unit: str, floor: float, aim: float, bench: str, metric: str, higher: bool = True) -> Goal:
-    return Goal(what, unit, _fixed(floor), _fixed(aim), _median(bench, metric), higher)
+    return Goal(what, unit, _fixed(floor), _fixed(aim), _median(bench, metric), (bench,), higher)
 
 
 def _power_share(findings: Findings) -> float | None:
@@ -95,20 +99,21 @@ GOALS = (
             "orders/s", 80_000, 300_000, "path_day", "committed"),
     _simple("order path: submit → send → response journalled, null venue", "orders/s", 150_000, 500_000, "order_path",
             "order path"),
-    Goal('the same, "power" against "process"', "%", _fixed(70), _fixed(90), _power_share),
+    Goal('the same, "power" against "process"', "%", _fixed(70), _fixed(90), _power_share,
+         ("power", "order_path")),
     _simple('submit → send at 1,000/s, "process", p50', "µs", 60, 30, "latency", f"{DUE}, p50", False),
     _simple('submit → send at 1,000/s, "process", p99', "µs", 500, 150, "latency", f"{DUE}, p99", False),
     Goal('submit → send at 1,000/s, "power", p50', "µs", lambda found: 2 * sync_us(found) + 120,
-         lambda found: sync_us(found) + 60, _median("latency_power", f"{DUE}, p50"), False),
-    Goal("ring against faster-fifo, the worst frame size", "×", _fixed(3), _fixed(4), _worst_ring),
+         lambda found: sync_us(found) + 60, _median("latency_power", f"{DUE}, p50"), ("latency_power",), False),
+    Goal("ring against faster-fifo, the worst frame size", "×", _fixed(3), _fixed(4), _worst_ring, ("ring",)),
     _simple("ring round trip, blocking waits, p50", "µs", 15, 8, "roundtrip", "ring, p50", False),
     _simple("journal append, 128 a frame", "records/s", 1e6, 3e6, "journal", "process, 128 a frame"),
     _simple("order book alone", "operations/s", 900_000, 1_200_000, "book", "stream"),
     _simple("venue with events, journal and rings, matching", "requests/s", 150_000, 150_000, "venue", "match"),
     Goal("throttle saturated, no window over, the worst rate", "% of the rate", _fixed(99), _fixed(99.9),
-         _worst("throttle", "used, ", "", min)),
+         _worst("throttle", "used, ", "", min), ("throttle",)),
     Goal("release after the token frees, p99, the worst rate", "ms", _fixed(1), _fixed(0.2),
-         _worst("throttle", "late, ", "p99", max), False),
+         _worst("throttle", "late, ", "p99", max), ("throttle",), False),
     _simple("idle desk", "% of a core", 1, 0.3, "idle", "idle desk", False),
     _simple("start to ready", "s", 1.5, 0.7, "start_stop", "start to ready", False),
     _simple("stop to gone", "s", 1, 0.3, "start_stop", "stop to gone", False),

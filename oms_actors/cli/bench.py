@@ -268,9 +268,10 @@ def _show(found: dict[str, Any]) -> None:
         ), right=("then", "now", "change %"))  # fmt: skip
     for name, what in found.get("not_comparable", {}).items():
         note(f"{name}: not compared, it ran with another configuration ({what})")
-    measured = [row for row in found["goals"] if row["measured"] is not None]
-    if measured:
+    failed = found["failed"].keys()
+    goals = [row for row in found["goals"] if row["measured"] is not None or failed & row["benches"]]
+    if goals:
         table("Goals", ("what", "measured", "floor", "aim", "unit", "verdict"), (
             (row["what"], row["measured"], row["floor"], row["aim"], row["unit"],
-             Text(row["verdict"], _GOAL_COLORS[row["verdict"]])) for row in measured
+             Text(row["verdict"], _GOAL_COLORS[row["verdict"]])) for row in goals
         ), right=("measured", "floor", "aim"))  # fmt: skip

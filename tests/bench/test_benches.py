@@ -147,6 +147,19 @@ def test_a_wrong_answer_ends_the_command_with_failure(
     assert json.loads(capsys.readouterr().out)["failed"] == {"path": "wrong answer: one row is missing"}
 
 
+def test_the_goals_of_a_bench_that_failed_are_shown_and_those_of_others_are_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(self: object, options: Options) -> Finding:
+        raise WrongAnswer("one row is missing")
+
+    monkeypatch.setattr(type(SUITE[0]), "run", wrong)
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["bench", "idle", "power", "--tiny"]) == 1
+    rows = [line.strip() for line in capsys.readouterr().out.splitlines() if "not measured" in line]
+    assert [row.partition("  ")[0] for row in rows] == ['the same, "power" against "process"', "idle desk"]
+
+
 def test_all_names_run_in_the_order_of_the_suite() -> None:
     assert [bench.name for bench in chosen(["idle", "path"])] == ["path", "idle"]
     assert len(chosen([])) == len(SUITE)

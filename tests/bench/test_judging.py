@@ -13,6 +13,7 @@ from bench.goals import GOALS, table
 from bench.measure import Finding, Latencies, Metric, Options, WrongAnswer
 from bench.path_latency import DUE
 from bench.stress import STAGES, Trial
+from bench.suite import NAMES
 from bench.svg import Bar, Curve, bars, curves, number
 
 SECOND_NS = 10**9
@@ -42,6 +43,10 @@ def test_a_goal_that_is_better_low_is_held_up_to_its_floor(seconds: float, verdi
 def test_what_was_not_measured_is_not_judged() -> None:
     assert {row["verdict"] for row in table({})} == {"not measured"}
     assert len(table({})) == len(GOALS)
+
+
+def test_goals_name_benches_that_there_are() -> None:
+    assert {name for goal in GOALS for name in goal.benches} <= set(NAMES)
 
 
 def test_power_is_judged_against_the_fdatasync_of_the_same_run() -> None:
