@@ -83,7 +83,9 @@ class _End:
         words = view[: len(view) & -8].cast("Q")
         magic, version, capacity = (words[at // 8] for at in (RING_MAGIC_AT, RING_VERSION_AT, RING_CAPACITY_AT))
         if magic != RING_MAGIC or version != _VERSION_WORD:
-            raise VersionMismatch(name, f"magic {magic:#x} version {version:#x}", f"version {_VERSION_WORD:#x}")
+            layout = f"version {version & 0xFFFF_FFFF} with {version >> 32} bytes of header"
+            expected = f"a ring of version {RING_VERSION} with {RING_HEADER_BYTES}"
+            raise VersionMismatch(name, layout if magic == RING_MAGIC else f"magic {magic:#x}", expected)
         most = min(len(view) - RING_HEADER_BYTES, RING_CAPACITY_BYTES_MAX)
         if not RING_CAPACITY_BYTES_MIN <= capacity <= most or capacity % CACHE_LINE_BYTES:
             raise RingCorrupt(name, f"capacity {capacity} in {len(view)} bytes", 0, RING_CAPACITY_AT)
