@@ -151,9 +151,9 @@ class Other:
         pass
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        signal.signal(signal.SIGCHLD, self._before)  # before the kill, which must not hide why there is one
         if kind is not None and self._code is None:
             os.kill(self._pid, signal.SIGKILL)
-        signal.signal(signal.SIGCHLD, self._before)
         with contextlib.suppress(WrongAnswer) if kind is not None else contextlib.nullcontext():
             self._look(0)
 

@@ -18,8 +18,8 @@ def html(found: dict[str, Any]) -> str:
     """The page of a document of `bench.report`."""
     benches: Benches = {each["name"]: each for each in found["benches"]}
     sections = [_head(found), _goals(found["goals"]), *(draw(benches) for draw in _DRAWINGS)]
-    if found.get("compared"):
-        sections.append(_compared(found["compared"]))
+    if found.get("compared") or found.get("not_comparable"):
+        sections.append(_compared(found["compared"], found["not_comparable"]))
     sections += map(_figures, benches.values())
     style = Path(__file__).with_name("page.css").read_text()
     return (
@@ -65,8 +65,10 @@ def _goals(rows: list[dict[str, Any]]) -> str:
     ))  # fmt: skip
 
 
-def _compared(rows: list[dict[str, Any]]) -> str:
-    words = "Better or worse only where the ranges of the runs do not overlap."
+def _compared(rows: list[dict[str, Any]], others: dict[str, str]) -> str:
+    words = "Better or worse only where the ranges of the runs do not overlap; unsure after a single run."
+    words += "".join(f" Not compared, for it ran with another configuration: {name} ({what})."
+                     for name, what in others.items())  # fmt: skip
     return _section("Against the other run", words, _table(
         ("bench", "figure", "then#", "now#", "change#", ""),
         ((escape(row["bench"]), escape(row["name"]), number(row["old"]), number(row["new"]),

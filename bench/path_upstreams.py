@@ -23,9 +23,9 @@ def bench(options: Options) -> Finding:
     finding.config = {"orders": orders, "durability": "process", "throttle": "open"}
     for _ in range(options.repeats()):
         for upstreams in UPSTREAMS[:2] if options.tiny else UPSTREAMS:
-            one = Finding("path", "")
+            one, share = Finding("path", ""), options.each(upstreams, 100_000, 2_000)
             with running(config_of(), options.folder) as desk:
-                times_s = path_throughput.run(desk, one, max(1, orders // upstreams) * upstreams, upstreams)
+                times_s = path_throughput.run(desk, one, share * upstreams, upstreams)
             finding.add(f"{upstreams} upstreams" if upstreams > 1 else "1 upstream", "orders/s", one["committed"].best)
             if upstreams > 1:
                 finding.add(f"{upstreams} served alike", "%", 100 * min(times_s) / max(times_s))

@@ -29,7 +29,7 @@ NUMBER = struct.Struct("<Q")
 PREPARED, PREPARED_BYTES = 64, 1 << 20
 """Frames made beforehand, so few that they stay in the cache: making them would cost more than many a link."""
 LOOK_EVERY = 64
-"""Of so many frames one is compared to the last byte; else that would be what is measured."""
+"""About so many frames lie between two that are compared to the last byte; else that would be what is measured."""
 
 
 def bench(options: Options) -> Finding:
@@ -45,7 +45,7 @@ def bench(options: Options) -> Finding:
             ours, peers = (finding[f"{name}, {records} a frame"].values[-turns:] for name in (OURS, PEER))
             for mine, other in zip(ours, peers, strict=True):
                 finding.add(f"{OURS} against {PEER}, {records} a frame", "×", mine / other)
-    finding.checked = ["every frame once, in order, of the right length; one in 64 byte by byte"]
+    finding.checked = ["every frame once, in order, of the right length; about one in 64 byte by byte"]
     return finding
 
 

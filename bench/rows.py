@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 from bench.measure import WrongAnswer
@@ -17,7 +18,7 @@ from oms_actors.messages import OrdStatus
 
 QUANTITY, PRICE = 100, "585.33"
 """Of every order."""
-_AMOUNT, _LEVEL = QUANTITY * ONE, 58_533 * ONE // 100
+_AMOUNT, _LEVEL = QUANTITY * ONE, int(Decimal(PRICE) * ONE)
 _ORDERED = f"quantity = {_AMOUNT} AND price = {_LEVEL}"
 _FILLED = f"ord_status = {int(OrdStatus.FILLED)} AND cum_quantity = {_AMOUNT} AND avg_price = {_LEVEL}"
 _ACCEPTED = f"ord_status = {int(OrdStatus.NEW)} AND cum_quantity = 0"

@@ -6,7 +6,7 @@ Open loop: orders are submitted when they are due, whatever became of those befo
 upstreams could submit it and none found its ring full, if what is on its way between two stages does not grow through
 the second half of the run by more than a quarter of a second's orders, and if the last row is committed within a second
 of the last order. What is not sustained is tried once more, for a machine may stumble. The search doubles until a rate
-is not sustained, then halves the interval; what it has found must then hold for five times as long, or the next lower
+is not sustained, then halves the interval; what it has found must then hold for five times as long, or a lower
 rate must. Every order of every run is accounted for as in `path_throughput`.
 """
 
@@ -107,10 +107,9 @@ def search(
 ) -> dict[str, Any]:
     """The highest sustained rate and the first that is not, with all trials."""
     trials: list[Trial] = []
+    short_s = options.duration(3.0, 0.3)
 
-    seconds = options.duration(3.0, 0.3)
-
-    def works(rate: int, seconds: float = seconds) -> bool:
+    def works(rate: int, seconds: float = short_s) -> bool:
         for _ in range(1 if options.tiny else TRIES):
             trials.append(trial(options, rate, seconds, upstreams, durability))
             on_trial(trials[-1])
@@ -123,7 +122,7 @@ def search(
         sustained = rate if works(rate) else 0
     else:
         sustained = found = _highest(works, rate)
-        while sustained and not works(sustained, PROOF * seconds):
+        while sustained and not works(sustained, PROOF * short_s):
             sustained = int(sustained / RATIO) if sustained > found / 4 else 0
     beyond = [trial for trial in trials if trial.rate > sustained and not trial.sustained]
     broken = min(beyond, key=lambda trial: (trial.rate, -trial.seconds), default=None)

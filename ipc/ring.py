@@ -39,7 +39,7 @@ RING_TAIL_AT, RING_PRODUCER_PID_AT, RING_HEAD_AT = 64, 72, 128
 RING_DATA_AT = 248
 FRAME_HEADER_BYTES = 8
 FRAME_ALIGN_BYTES = 16
-FRAME_LAPS = 1 << 31  # the number of a lap begins anew there: after two terabytes in the smallest ring
+FRAME_LAPS = (1 << 31) - 1  # then a lap's number begins anew: after two terabytes in the smallest ring
 FRAME_LAP_SHIFT, WRAP_BIT = 32, 1 << 63
 RING_CAPACITY_BYTES_MIN, RING_CAPACITY_BYTES_MAX = 1024, 1 << 34  # the length of a quarter fits into a u32
 POSITION_MAX = 1 << 62  # no ring ever gets there; what begins beyond it would run over the end of a word
@@ -106,7 +106,7 @@ class _End:
         """The lap that `position` lies in begins at `_lap`; its frames' headers are `_mark` and their length."""
         lap = position // self.capacity_bytes
         self._lap = lap * self.capacity_bytes
-        self._mark = (lap + 1) % FRAME_LAPS << FRAME_LAP_SHIFT
+        self._mark = lap % FRAME_LAPS + 1 << FRAME_LAP_SHIFT
 
     def close(self) -> None:
         """Release the memory and, for a writer, the producer's lock (if opened by path)."""

@@ -175,7 +175,8 @@ def _stress(wanted: Options, upstreams: int, durability: str) -> tuple[Finding, 
     from bench import stress
 
     def tell(trial: stress.Trial) -> None:
-        note(f"{trial.rate:>9,}/s: {trial.verdict()}" + (f", last row after {trial.drained_s:.2f} s" * trial.sustained))
+        late = f", last row after {trial.drained_s:.2f} s" * trial.sustained
+        note(f"{trial.rate:>9,}/s for {trial.seconds:g} s: {trial.verdict()}{late}")
 
     found = stress.search(wanted, upstreams, durability, tell)
     return stress.finding(found), found

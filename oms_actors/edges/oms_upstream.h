@@ -6,9 +6,10 @@
    one of the negative codes below; oms_error has the words.
 
    The rules of the ring. Both positions only grow. The producer copies a frame in, then stores the tail; the consumer
-   copies it out, acts, then stores the head. A frame's header is its length and the number of its lap; a frame is at most
-   a quarter of the ring, and at the ring's end a header with the wrap bit leads back to its start. x86-64 keeps stores in order.
-   A producer puts a full fence between publishing and looking at the bell's flag; without it wake-ups are lost. */
+   copies it out, acts, then stores the head. A frame's header is its length and the number of its lap; a frame is
+   at most a quarter of the ring, and at the ring's end a header with the wrap bit leads back to its start. x86-64 keeps
+   stores in order. A producer puts a full fence between publishing and looking at the bell's flag; without it wake-ups
+   are lost. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +101,7 @@ static inline uint64_t oms_frame_bytes(uint64_t length) {
 
 /* The header of an empty frame at that position: to be or-ed with its length, or with the wrap bit. */
 static inline uint64_t oms_mark(const struct oms_ring *ring, uint64_t position) {
-    return (position / ring->capacity + 1) % OMS_FRAME_LAPS << OMS_FRAME_LAP_SHIFT;
+    return (position / ring->capacity % OMS_FRAME_LAPS + 1) << OMS_FRAME_LAP_SHIFT;
 }
 
 static inline uint64_t oms_frame_bytes_max(const struct oms_ring *ring) {

@@ -164,6 +164,7 @@ def test_laps_are_counted_anew_after_the_last_one() -> None:
     writer, reader = RingWriter(view), RingReader(view)
     for i in range(200):
         assert writer.try_put(i.to_bytes(100, "little"))
+        assert writer._mark > 0, "zeroed memory is never a frame"
         assert reader.peek() == i.to_bytes(100, "little")
         reader.commit()
     assert writer.position > ring.FRAME_LAPS * CAPACITY
